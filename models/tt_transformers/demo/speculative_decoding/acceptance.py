@@ -90,16 +90,63 @@ def sample(probs: Tensor, generator: torch.Generator) -> int:
     return int(torch.multinomial(probs, 1, generator=generator))
 
 
-def accept_greedy(draft_tokens: Sequence[Sequence[int]], target_ids: Sequence[Sequence[int]]) -> Acceptance:
-    """Longest prefix of each draft that equals the target's own argmax.
+def accept(
+    draft_tokens: Sequence[Sequence[int]],
+    target: Sequence[Sequence[int] | Tensor],
+    *,
+    active: Sequence[bool],
+    draft_probs: Sequence[Tensor | None],
+    generators: Sequence[torch.Generator],
+) -> Acceptance:
+    """Judge one round, user by user. Whatever the draft, the emitted tokens follow the target's own law exactly.
 
     Args:
-        draft_tokens: per user its drafted tokens d_1..d_K (K may differ, 0 included).
-        target_ids: per user at least K+1 argmax ids; entry j is the target's choice after d_j (entry 0: after pending).
+        draft_tokens: per user its drafted d_1..d_k; k may differ, and be 0.
+        target: per user what the target says after pending, d_1, ..., d_k: at least k+1 argmax ids (greedy), or float32
+            [>= k+1, V] distributions p on the host (sampling).
+        active: users who have not ended; the others are not looked at and draw nothing from their generators.
+        draft_probs: per user the q that its tokens were sampled from, float32 [k, V] on the host; None is one-hot.
+        generators: one per user; greedy judging draws nothing.
+
+    Returns:
+        accepted_counts 0..k and the target's own next token per user (0 and 0 for users who are not active).
     """
     counts, next_tokens = [], []
-    for drafted, choices in zip(draft_tokens, target_ids, strict=True):
-        accepted = next((j for j, token in enumerate(drafted) if token != choices[j]), len(drafted))
+    for user, drafted in enumerate(draft_tokens):
+        if not active[user]:
+            accepted, next_token = 0, 0
+        elif isinstance(target[user], Tensor):
+            accepted, next_token = _accept_sampled(drafted, draft_probs[user], target[user], generators[user])
+        else:
+            accepted, next_token = _accept_greedy(drafted, target[user])
         counts.append(accepted)
-        next_tokens.append(int(choices[accepted]))
+        next_tokens.append(next_token)
     return Acceptance(counts, next_tokens)
+
+
+def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int, int]:
+    """The longest prefix that equals the target's argmax ids, and its choice after it."""
+    accepted = next((j for j, token in enumerate(drafted) if token != choices[j]), len(drafted))
+    return accepted, int(choices[accepted])
+
+
+def _accept_sampled(
+    drafted: Sequence[int], q: Tensor | None, p: Tensor, generator: torch.Generator
+) -> tuple[int, int]:
+    """Speculative sampling (Leviathan et al. 2023, algorithm 1; Chen et al. 2023, theorem 1).
+
+    Accept d_j ~ q with probability min(1, p(d_j) / q(d_j)); at the first rejection emit a sample of norm(max(p - q, 0)).
+    Ratios are taken in float32 from the very tensor that d_j was sampled from: with a rounded q the law would not be p's.
+    """
+    for j, token in enumerate(drafted):
+        q_token = 1.0 if q is None else float(q[j, token])
+        if float(torch.rand((), dtype=torch.float64, generator=generator)) * q_token < float(p[j, token]):
+            continue
+        if q is None:  # one-hot q: what is left of p is p without the token
+            leftover = p[j].clone()
+            leftover[token] = 0.0
+        else:
+            leftover = (p[j] - q[j]).clamp_(min=0.0)
+        # Rounding alone can leave nothing when p and q are equal; then p itself is the right law.
+        return j, sample(leftover if float(leftover.sum()) > 0.0 else p[j], generator)
+    return len(drafted), sample(p[len(drafted)], generator)

@@ -12,7 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Drafter(Protocol):
         """Draft up to counts[b] tokens for each user (0: none wanted; the user may have ended).
 
         With temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling) with the user's own generator;
-        otherwise they are argmax. A user's draft ends before the first token whose probability is under min_probability.
+        otherwise they are argmax. A user's draft ends where no token's probability reaches min_probability.
         """
 
     def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
@@ -66,3 +68,161 @@ class Drafter(Protocol):
 
     def close(self) -> None:
         """Release what the drafter owns."""
+
+
+class PromptLookupDrafter:
+    """Drafts what followed the last tokens the last time they occurred (prompt lookup, Saxena 2023; vLLM's ngram).
+
+    The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing matches it
+    drafts nothing, and the round is a plain decode step. Example, n up to 3, K = 3:
+
+        context  the cat sat . the cat   ->  draft  sat . the   (after the 2-gram "the cat")
+
+    An occurrence that overlaps the end goes on into the draft itself, so a repeating text is drafted whole.
+    """
+
+    name = "prompt-lookup"
+    feature_layers: tuple[int, ...] = ()
+
+    def __init__(self, *, max_ngram: int = 3, min_ngram: int = 1) -> None:
+        if not 1 <= min_ngram <= max_ngram:
+            raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
+        self.max_ngram, self.min_ngram = max_ngram, min_ngram
+        self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index that follows its last occurrence
+        self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
+
+    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
+        """Forget the last generation."""
+        self._follows = [{} for _ in prompts]
+        self._indexed = [0] * len(prompts)
+
+    def propose(
+        self,
+        contexts: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        *,
+        sampling: SamplingParams = SamplingParams(),
+        generators: Sequence[torch.Generator] = (),
+        min_probability: float = 0.0,
+    ) -> Draft:
+        """See Drafter.propose; its q is one-hot and it knows no probabilities."""
+        tokens = [self._propose_for(user, context, count) for user, (context, count) in enumerate(zip(contexts, counts))]
+        return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
+
+    def _propose_for(self, user: int, context: Sequence[int], count: int) -> list[int]:
+        if count == 0:
+            return []
+        follows = self._follows[user]
+        # The n-grams that end at the last token are what is looked up, so they are not in the index yet.
+        for end in range(self._indexed[user] + 1, len(context)):
+            for n in range(self.min_ngram, min(self.max_ngram, end) + 1):
+                follows[tuple(context[end - n : end])] = end
+        self._indexed[user] = max(self._indexed[user], len(context) - 1)
+        for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
+            index = follows.get(tuple(context[-n:]))
+            if index is not None:
+                drafted: list[int] = []
+                for i in range(index, index + count):
+                    drafted.append(context[i] if i < len(context) else drafted[i - len(context)])
+                return drafted
+        return []
+
+    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+        """Nothing to do: the next context says it all."""
+
+    def close(self) -> None:
+        self._follows, self._indexed = [], []
+
+
+class ModelDrafter:
+    """Drafts with a small language model, token by token, on a ModelRunner of its own.
+
+    It catches up by itself: what the runner has cached of a user is right up to the last context but its pending token, so the
+    first step of a round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never
+    fed; more after rounds in which it was not asked).
+    """
+
+    feature_layers: tuple[int, ...] = ()
+
+    def __init__(self, runner: ModelRunner) -> None:
+        self.runner = runner
+        self.name = runner.name
+        self._cached: list[int] = []  # per user: how many positions the runner has cached
+
+    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
+        """Prefill the draft model."""
+        self.runner.prefill(prompts)
+        self._cached = [len(prompt) for prompt in prompts]
+
+    def propose(
+        self,
+        contexts: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        *,
+        sampling: SamplingParams,
+        generators: Sequence[torch.Generator],
+        min_probability: float = 0.0,
+    ) -> Draft:
+        """See Drafter.propose. One forward of the draft model per drafted token, for all users together."""
+        users = range(len(contexts))
+        tokens: list[list[int]] = [[] for _ in users]
+        probs: list[list[Tensor]] = [[] for _ in users]
+        fed = [list(context) for context in contexts]
+        # What was accepted of the last draft is cached already; whatever follows it in the cache was rejected.
+        self._cached = [min(cached, len(context) - 1) for cached, context in zip(self._cached, contexts, strict=True)]
+        wanting = [user for user in users if counts[user] > 0]
+        argmax_only = sampling.greedy and min_probability == 0.0
+        while wanting:
+            rows = self._feed(fed, wanting, argmax_only)
+            for user in list(wanting):
+                token, q = _choose(rows[user], sampling, generators[user], min_probability)
+                if token is not None:
+                    tokens[user].append(token)
+                    fed[user].append(token)
+                    probs[user].append(q)
+                if token is None or len(tokens[user]) == counts[user]:
+                    wanting.remove(user)
+        stacked = [None if sampling.greedy or not rows else torch.stack(rows) for rows in probs]
+        return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
+
+    def _feed(self, fed: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
+        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps go in chunks."""
+        rows: dict[int, Tensor] = {}
+        while len(rows) < len(wanting):
+            missing = {user: fed[user][self._cached[user] :] for user in wanting if user not in rows}
+            width = min(self.runner.max_tokens_per_user, max(map(len, missing.values())))
+            tokens = torch.zeros((len(fed), width), dtype=torch.int64)
+            positions, lengths = [IDLE] * len(fed), [1] * len(fed)
+            for user, gap in missing.items():
+                lengths[user] = min(width, len(gap))
+                tokens[user, : lengths[user]] = torch.tensor(gap[:width])
+                positions[user] = self._cached[user]
+            output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only)
+            for user, gap in missing.items():
+                self._cached[user] += lengths[user]
+                if lengths[user] == len(gap):
+                    rows[user] = output[user, lengths[user] - 1]
+        return rows
+
+    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+        """Nothing to do: the next context says what was accepted."""
+
+    def close(self) -> None:
+        self.runner.close()
+
+
+def _choose(
+    row: Tensor, sampling: SamplingParams, generator: torch.Generator, min_probability: float
+) -> tuple[int | None, Tensor | None]:
+    """The drafted token and the q it was drawn from (None if greedy); no token if q is sure of nothing.
+
+    Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing it would
+    leave a proposal that is no longer q, and the emitted law would not be the target's.
+    """
+    if not row.is_floating_point():
+        return int(row), None
+    if sampling.greedy:
+        unsure = min_probability > 0.0 and float(row.float().softmax(-1).max()) < min_probability
+        return (None, None) if unsure else (int(row.argmax()), None)
+    q = to_probabilities(row, sampling).cpu()
+    return (None, None) if float(q.max()) < min_probability else (sample(q, generator), q)

@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Speculative decoding: prefill, then rounds of draft -> verify -> accept -> commit.
+
+Invariant after every round, for every user: the target has cached exactly the committed tokens but the last (the pending one);
+whatever lies beyond is garbage that nothing reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from models.tt_transformers.demo.speculative_decoding.acceptance import (
+    Acceptance,
+    SamplingParams,
+    accept,
+    sample,
+    to_probabilities,
+)
+from models.tt_transformers.demo.speculative_decoding.clock import RunClock
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+from models.tt_transformers.demo.speculative_decoding.sequences import Origin, SequenceState, StopConditions
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One emitted token: whose, which, where it came from, and the sequence it now ends."""
+
+    user: int
+    token: int
+    origin: Origin
+    source: str
+
+
+@dataclass
+class Batch:
+    """The state of one generation: one sequence per user, the users' random generators, and the records of past rounds."""
+
+    sequences: list[SequenceState]
+    generators: list[torch.Generator]
+    clock: RunClock
+    target_ttft_ns: int = 0
+    rounds: list[list[RoundRecord]] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return all(sequence.finished for sequence in self.sequences)
+
+    @property
+    def contexts(self) -> list[list[int]]:
+        return [sequence.tokens for sequence in self.sequences]
+
+
+class SpeculativeGenerator:
+    """Writes exactly what `target` alone would write, in fewer passes of it.
+
+    Args:
+        target: the model whose text is wanted.
+        drafter: proposes tokens; None is plain decoding.
+        num_draft_tokens: K, 0 to 31; shorthand for lookahead=FixedLookahead(K).
+        lookahead: chooses K round by round instead.
+        sampling: greedy by default. Both the target's p and the drafter's q are made with it.
+        tokenizer: needed for stop strings, for prompts given as text and for the text of results.
+
+    Raises:
+        BadInput: K out of range, or more tokens per user than the target takes in one forward.
+    """
+
+    def __init__(
+        self,
+        target: ModelRunner,
+        drafter: Drafter | None = None,
+        *,
+        num_draft_tokens: int = 4,
+        lookahead: Lookahead | None = None,
+        sampling: SamplingParams = SamplingParams(),
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
+        self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
+        wanted = self.lookahead.max_draft_tokens + 1
+        if wanted > target.max_tokens_per_user:
+            raise BadInput(
+                f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {target.name} takes "
+                f"{target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
+            )
+        if drafter is not None and drafter.feature_layers and not target.supports_features:
+            raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int] | str],
+        *,
+        max_new_tokens: int = 128,
+        stop_token_ids: Sequence[int] | None = None,
+        stop_strings: Sequence[str] = (),
+        on_token: Callable[[TokenEvent], None] | None = None,
+    ) -> list[GenerationResult]:
+        """Generate for all prompts together.
+
+        Args:
+            prompts: one per user: token ids, or text if there is a tokenizer.
+            max_new_tokens: per user.
+            stop_token_ids: default: the target's end-of-sequence ids.
+            stop_strings: text that ends a sequence.
+            on_token: called for every emitted token, in order, outside the clocks.
+
+        Returns:
+            One result per prompt, in their order.
+        """
+        batch = self.new_batch(prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings)
+        for event in self._events(batch):
+            if on_token is not None:
+                on_token(event)
+        return self.results(batch)
+
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int] | str],
+        *,
+        max_new_tokens: int = 128,
+        stop_token_ids: Sequence[int] | None = None,
+        stop_strings: Sequence[str] = (),
+    ) -> Iterator[TokenEvent]:
+        """Like generate(), as an iterator of tokens; it may be left at any token."""
+        return self._events(self.new_batch(prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings))
+
+    def _events(self, batch: Batch) -> Iterator[TokenEvent]:
+        events = self.prefill_both_models(batch)
+        while True:
+            with batch.clock.paused():  # what the consumer does with the tokens is not the models' time
+                yield from events
+            if batch.finished:
+                return
+            events = self.speculative_decode_step(batch)
+
+    def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
+        """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
+        layers = self.drafter.feature_layers if self.drafter else ()
+        prefilled = self.target.prefill([s.prompt for s in batch.sequences], **({"features": layers} if layers else {}))
+        logits, features = prefilled if layers else (prefilled, None)
+        if self.sampling.greedy:
+            first = logits.argmax(-1).tolist()
+        else:
+            probs = to_probabilities(logits, self.sampling).cpu()
+            first = [sample(probs[user], generator) for user, generator in enumerate(batch.generators)]
+        batch.target_ttft_ns = batch.clock.now(self.target)
+        if self.drafter is not None:
+            self.drafter.start([s.prompt for s in batch.sequences], features)
+        self.lookahead.start(len(batch.sequences))
+        now = batch.clock.now(self.target)
+        for sequence, token in zip(batch.sequences, first, strict=True):
+            sequence.commit(token, "prefill", "", now)
+        return [TokenEvent(user, token, "prefill", "") for user, token in enumerate(first)]
+
+    def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
+        """One round for every user who has not ended: draft, verify, accept, commit."""
+        start = batch.clock.now(self.target)
+        draft = self.generate_draft_tokens(batch)
+        drafted = batch.clock.now(self.target)
+        acceptance = self.verify_draft_tokens(batch, draft)
+        verified = batch.clock.now(self.target)
+        events, records = _commit_round(batch, draft, acceptance, verified)
+        total_ns = batch.clock.now(self.target) - start
+        times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
+        batch.rounds.append([record and replace(record, **times) for record in records])
+        self.lookahead.observe(batch.rounds[-1])
+        return events
+
+    def generate_draft_tokens(self, batch: Batch) -> Draft:
+        """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
+        counts = self.lookahead.next([max(0, sequence.room - 1) for sequence in batch.sequences])
+        if self.drafter is None or not any(counts):
+            users = len(counts)
+            return Draft([[] for _ in range(users)], [None] * users, [[] for _ in range(users)])
+        return self.drafter.propose(
+            batch.contexts,
+            counts,
+            sampling=self.sampling,
+            generators=batch.generators,
+            min_probability=self.lookahead.min_probability,
+        )
+
+    def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
+        """Run the pending token and all drafted ones through the target in ONE forward, and judge every draft."""
+        width = 1 + max(map(len, draft.tokens))
+        tokens = torch.zeros((len(batch.sequences), width), dtype=torch.int64)
+        positions, lengths = [], []
+        for user, (sequence, drafted) in enumerate(zip(batch.sequences, draft.tokens, strict=True)):
+            tokens[user, : 1 + len(drafted)] = torch.tensor([sequence.tokens[-1], *drafted])
+            positions.append(IDLE if sequence.finished else sequence.pending_position)
+            lengths.append(1 + len(drafted))
+        layers = self.drafter.feature_layers if self.drafter else ()
+        options = {"features": layers} if layers else {}
+        rows = self.target.forward(tokens, positions, lengths=lengths, argmax_only=self.sampling.greedy, **options)
+        rows, features = rows if layers else (rows, None)
+        if self.sampling.greedy:
+            target = rows.tolist()
+        else:
+            target = list(to_probabilities(rows, self.sampling).cpu())
+        active = [not sequence.finished for sequence in batch.sequences]
+        acceptance = accept(
+            draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators
+        )
+        if self.drafter is not None:
+            self.drafter.observe(acceptance.accepted_counts, features)
+        return acceptance
+
+    def new_batch(
+        self,
+        prompts: Sequence[Sequence[int] | str],
+        *,
+        max_new_tokens: int,
+        stop_token_ids: Sequence[int] | None = None,
+        stop_strings: Sequence[str] = (),
+    ) -> Batch:
+        """Check the request and make its state; the clock starts here."""
+        if not prompts:
+            raise BadInput("no prompts were given")
+        stop = StopConditions(
+            max_new_tokens=max_new_tokens,
+            max_seq_len=self.target.max_seq_len,
+            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
+            stop_strings=tuple(stop_strings),
+            decode=self.tokenizer.decode if self.tokenizer else None,
+        )
+        sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
+        generators = [torch.Generator().manual_seed(self.sampling.seed + user) for user in range(len(prompts))]
+        return Batch(sequences, generators, RunClock())
+
+    def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
+        if not isinstance(prompt, str):
+            return list(prompt)
+        if self.tokenizer is None:
+            raise BadInput("a prompt was given as text, but the generator has no tokenizer; pass tokenizer= or token ids")
+        return self.tokenizer.encode(prompt)
+
+    def results(self, batch: Batch) -> list[GenerationResult]:
+        """The finished (or abandoned) generation, user by user."""
+        return [
+            GenerationResult.of(
+                sequence,
+                target_ttft_ns=batch.target_ttft_ns,
+                rounds=[records[user] for records in batch.rounds if records[user] is not None],
+                decode=self.tokenizer.decode if self.tokenizer else None,
+            )
+            for user, sequence in enumerate(batch.sequences)
+        ]
+
+
+def _commit_round(
+    batch: Batch, draft: Draft, acceptance: Acceptance, now_ns: int
+) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
+    """Append what stands, in order, until a stop; and count what was committed (times are filled in by the caller)."""
+    events: list[TokenEvent] = []
+    records: list[RoundRecord | None] = []
+    width = 1 + max(map(len, draft.tokens))
+    for user, sequence in enumerate(batch.sequences):
+        if sequence.finished:
+            records.append(None)
+            continue
+        drafted, accepted = draft.tokens[user], acceptance.accepted_counts[user]
+        own: Origin = "plain" if not drafted else "bonus" if accepted == len(drafted) else "recovered"
+        standing = [(drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
+        emitted = 0
+        for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
+            sequence.commit(token, origin, source, now_ns)
+            events.append(TokenEvent(user, token, origin, source))
+            emitted += 1
+            if sequence.finished:
+                break
+        cut = emitted <= accepted  # the stop fell on a drafted token: what was drafted after it counts for nothing
+        records.append(
+            RoundRecord(
+                index=len(batch.rounds),
+                drafted=emitted if cut else len(drafted),
+                accepted=emitted if cut else accepted,
+                emitted=emitted,
+                tokens_per_user=width,
+            )
+        )
+    return events, records
