@@ -12,7 +12,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 
 def tiny_llama(
-    seed: int = 0, *, vocab: int = 32, layers: int = 2, heads: int = 4, kv_heads: int = 2, dim: int = 32, positions: int = 512
+    seed: int = 0,
+    *,
+    vocab: int = 32,
+    layers: int = 2,
+    heads: int = 4,
+    kv_heads: int = 2,
+    dim: int = 32,
+    positions: int = 512,
 ) -> LlamaForCausalLM:
     """A random fp32 Llama whose logits are spread widely, so that no two are close enough to be a tie."""
     config = LlamaConfig(

@@ -130,9 +130,7 @@ def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int,
     return accepted, int(choices[accepted])
 
 
-def _accept_sampled(
-    drafted: Sequence[int], q: Tensor | None, p: Tensor, generator: torch.Generator
-) -> tuple[int, int]:
+def _accept_sampled(drafted: Sequence[int], q: Tensor | None, p: Tensor, generator: torch.Generator) -> tuple[int, int]:
     """Speculative sampling (Leviathan et al. 2023, algorithm 1; Chen et al. 2023, theorem 1).
 
     Accept d_j ~ q with probability min(1, p(d_j) / q(d_j)); at the first rejection emit a sample of norm(max(p - q, 0)).

@@ -88,7 +88,9 @@ class PromptLookupDrafter:
         if not 1 <= min_ngram <= max_ngram:
             raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
         self.max_ngram, self.min_ngram = max_ngram, min_ngram
-        self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index that follows its last occurrence
+        self._follows: list[dict[tuple[int, ...], int]] = (
+            []
+        )  # per user: n-gram -> the index that follows its last occurrence
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
@@ -106,7 +108,9 @@ class PromptLookupDrafter:
         min_probability: float = 0.0,
     ) -> Draft:
         """See Drafter.propose; its q is one-hot and it knows no probabilities."""
-        tokens = [self._propose_for(user, context, count) for user, (context, count) in enumerate(zip(contexts, counts))]
+        tokens = [
+            self._propose_for(user, context, count) for user, (context, count) in enumerate(zip(contexts, counts))
+        ]
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
 
     def _propose_for(self, user: int, context: Sequence[int], count: int) -> list[int]:
@@ -137,9 +141,9 @@ class PromptLookupDrafter:
 class ModelDrafter:
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
-    It catches up by itself: what the runner has cached of a user is right up to the last context but its pending token, so the
-    first step of a round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never
-    fed; more after rounds in which it was not asked).
+    It catches up by itself: what the runner has cached is right as far as it agrees with the context, and the first step of a
+    round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never fed; more after
+    rounds in which it was not asked).
     """
 
     feature_layers: tuple[int, ...] = ()
@@ -147,12 +151,14 @@ class ModelDrafter:
     def __init__(self, runner: ModelRunner) -> None:
         self.runner = runner
         self.name = runner.name
-        self._cached: list[int] = []  # per user: how many positions the runner has cached
+        self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
+        self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Prefill the draft model."""
         self.runner.prefill(prompts)
-        self._cached = [len(prompt) for prompt in prompts]
+        self._fed = [list(prompt) for prompt in prompts]
+        self._agreed = [0] * len(prompts)
 
     def propose(
         self,
@@ -167,39 +173,47 @@ class ModelDrafter:
         users = range(len(contexts))
         tokens: list[list[int]] = [[] for _ in users]
         probs: list[list[Tensor]] = [[] for _ in users]
-        fed = [list(context) for context in contexts]
-        # What was accepted of the last draft is cached already; whatever follows it in the cache was rejected.
-        self._cached = [min(cached, len(context) - 1) for cached, context in zip(self._cached, contexts, strict=True)]
+        texts = [list(context) for context in contexts]
+        for user, context in enumerate(contexts):
+            self._forget_rejected(user, context)
         wanting = [user for user in users if counts[user] > 0]
         argmax_only = sampling.greedy and min_probability == 0.0
         while wanting:
-            rows = self._feed(fed, wanting, argmax_only)
+            rows = self._feed(texts, wanting, argmax_only)
             for user in list(wanting):
                 token, q = _choose(rows[user], sampling, generators[user], min_probability)
                 if token is not None:
                     tokens[user].append(token)
-                    fed[user].append(token)
+                    texts[user].append(token)
                     probs[user].append(q)
                 if token is None or len(tokens[user]) == counts[user]:
                     wanting.remove(user)
         stacked = [None if sampling.greedy or not rows else torch.stack(rows) for rows in probs]
         return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
 
-    def _feed(self, fed: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
+    def _forget_rejected(self, user: int, context: Sequence[int]) -> None:
+        """Keep what agrees with the context. Its pending token is always fed anew: its logits are what is wanted."""
+        fed, end = self._fed[user], min(len(self._fed[user]), len(context) - 1)
+        agreed = self._agreed[user]
+        while agreed < end and fed[agreed] == context[agreed]:
+            agreed += 1
+        del fed[agreed:]
+        self._agreed[user] = agreed
+
+    def _feed(self, texts: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
         """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps go in chunks."""
         rows: dict[int, Tensor] = {}
         while len(rows) < len(wanting):
-            missing = {user: fed[user][self._cached[user] :] for user in wanting if user not in rows}
+            missing = {user: texts[user][len(self._fed[user]) :] for user in wanting if user not in rows}
             width = min(self.runner.max_tokens_per_user, max(map(len, missing.values())))
-            tokens = torch.zeros((len(fed), width), dtype=torch.int64)
-            positions, lengths = [IDLE] * len(fed), [1] * len(fed)
+            tokens = torch.zeros((len(texts), width), dtype=torch.int64)
+            positions, lengths = [IDLE] * len(texts), [1] * len(texts)
             for user, gap in missing.items():
-                lengths[user] = min(width, len(gap))
+                positions[user], lengths[user] = len(self._fed[user]), min(width, len(gap))
                 tokens[user, : lengths[user]] = torch.tensor(gap[:width])
-                positions[user] = self._cached[user]
             output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only)
             for user, gap in missing.items():
-                self._cached[user] += lengths[user]
+                self._fed[user].extend(gap[: lengths[user]])
                 if lengths[user] == len(gap):
                     rows[user] = output[user, lengths[user] - 1]
         return rows

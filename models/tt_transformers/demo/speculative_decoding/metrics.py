@@ -157,5 +157,44 @@ def predicted_speedup(alpha: float, num_draft_tokens: float, c: float, v: float)
     return expected_tokens(alpha, num_draft_tokens) / (c * num_draft_tokens + v)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RoundModel:
+    """The four numbers that decide whether speculation pays; each None where the run did not measure it.
+
+    Attributes:
+        alpha: see alpha().
+        c: mean draft time per drafted token / mean plain decode step of the target.
+        v: mean verify time of the rounds that drafted / mean plain decode step.
+        v_plain: mean verify time of the rounds that did not / mean plain decode step (near 1 when all is well).
+    """
+
+    alpha: float | None
+    c: float | None
+    v: float | None
+    v_plain: float | None
+
+    @classmethod
+    def measured(cls, rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> RoundModel:
+        """From the rounds of a run and the plain decode steps of the same run."""
+        drafting = [r for r in rounds if r.drafted]
+        idle = [r for r in rounds if not r.drafted]
+        step = statistics.fmean(step_ns) if step_ns else 0.0
+        per_draft = ratio(sum(r.draft_ns for r in rounds), sum(r.drafted for r in rounds))
+        return cls(
+            alpha=alpha(rounds),
+            c=None if per_draft is None else ratio(per_draft, step),
+            v=ratio(statistics.fmean(r.verify_ns for r in drafting), step) if drafting else None,
+            v_plain=ratio(statistics.fmean(r.verify_ns for r in idle), step) if idle else None,
+        )
+
+    def predicted_speedup(self, rounds: Sequence[RoundRecord]) -> float | None:
+        """sum of E(alpha, K) / sum of (c*K + v) over the rounds; for one K this is predicted_speedup(alpha, K, c, v)."""
+        if None in (self.alpha, self.c, self.v):
+            return None
+        tokens = sum(expected_tokens(self.alpha, r.drafted) for r in rounds)
+        cost = sum(self.c * r.drafted + (self.v if r.drafted else self.v_plain) for r in rounds)
+        return ratio(tokens, cost)
+
+
 def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None

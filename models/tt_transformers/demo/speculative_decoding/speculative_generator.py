@@ -117,7 +117,9 @@ class SpeculativeGenerator:
         Returns:
             One result per prompt, in their order.
         """
-        batch = self.new_batch(prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings)
+        batch = self.new_batch(
+            prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+        )
         for event in self._events(batch):
             if on_token is not None:
                 on_token(event)
@@ -132,7 +134,11 @@ class SpeculativeGenerator:
         stop_strings: Sequence[str] = (),
     ) -> Iterator[TokenEvent]:
         """Like generate(), as an iterator of tokens; it may be left at any token."""
-        return self._events(self.new_batch(prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings))
+        return self._events(
+            self.new_batch(
+                prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+            )
+        )
 
     def _events(self, batch: Batch) -> Iterator[TokenEvent]:
         events = self.prefill_both_models(batch)
@@ -208,9 +214,7 @@ class SpeculativeGenerator:
         else:
             target = list(to_probabilities(rows, self.sampling).cpu())
         active = [not sequence.finished for sequence in batch.sequences]
-        acceptance = accept(
-            draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators
-        )
+        acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
         if self.drafter is not None:
             self.drafter.observe(acceptance.accepted_counts, features)
         return acceptance
@@ -226,22 +230,32 @@ class SpeculativeGenerator:
         """Check the request and make its state; the clock starts here."""
         if not prompts:
             raise BadInput("no prompts were given")
-        stop = StopConditions(
+        stop = self.stop_conditions(
+            max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+        )
+        sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
+        generators = [torch.Generator().manual_seed(self.sampling.seed + user) for user in range(len(prompts))]
+        return Batch(sequences, generators, RunClock())
+
+    def stop_conditions(
+        self, *, max_new_tokens: int, stop_token_ids: Sequence[int] | None = None, stop_strings: Sequence[str] = ()
+    ) -> StopConditions:
+        """When a sequence of this target ends."""
+        return StopConditions(
             max_new_tokens=max_new_tokens,
             max_seq_len=self.target.max_seq_len,
             stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
             stop_strings=tuple(stop_strings),
             decode=self.tokenizer.decode if self.tokenizer else None,
         )
-        sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
-        generators = [torch.Generator().manual_seed(self.sampling.seed + user) for user in range(len(prompts))]
-        return Batch(sequences, generators, RunClock())
 
     def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
         if not isinstance(prompt, str):
             return list(prompt)
         if self.tokenizer is None:
-            raise BadInput("a prompt was given as text, but the generator has no tokenizer; pass tokenizer= or token ids")
+            raise BadInput(
+                "a prompt was given as text, but the generator has no tokenizer; pass tokenizer= or token ids"
+            )
         return self.tokenizer.encode(prompt)
 
     def results(self, batch: Batch) -> list[GenerationResult]:

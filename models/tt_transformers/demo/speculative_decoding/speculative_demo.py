@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from rich.console import Console
+from rich.text import Text
+
+from models.tt_transformers.demo.speculative_decoding.comparison import Comparison, PromptComparison, Request
+from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, checked, pair_listing, parser
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
+from models.tt_transformers.demo.speculative_decoding.prompts import encode
+from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.terminal import (
+    StreamedText,
+    legend,
+    make_console,
+    result_table,
+    round_lines,
+    verdict,
+)
+
+MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    if arguments.list_pairs:
+        print(pair_listing())
+        return MATCHED
+    try:
+        return run(checked(arguments), make_console())
+    except (BadInput, ModelFailure) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
+
+
+def run(options: DemoOptions, console: Console) -> int:
+    """Load, compare every prompt, show and write the result."""
+    with open_generator(options) as generator:
+        requests = [Request(prompt, encode(prompt, generator.tokenizer)) for prompt in options.prompts]
+        check_lengths(requests, options.max_seq_len)
+        comparison = Comparison(generator, num_repeats=options.num_repeats, with_baseline=options.with_baseline)
+        with status(console, "warming up both arms"):
+            comparison.warm_up(requests[0])
+        if not options.quiet:
+            console.print(legend())
+        compared = [
+            compare_one(comparison, request, f"{number}/{len(requests)}", options, console)
+            for number, request in enumerate(requests, start=1)
+        ]
+    record = run_record(settings(options), compared)
+    if options.show_rounds:
+        for row in record["prompts"]:
+            console.print(Text("\n".join([f"{row['category']}:", *round_lines(row)])))
+    console.print()
+    console.print(result_table(record))
+    console.print(Text(verdict(record)))
+    if options.json_file is not None:
+        write_json(record, options.json_file)
+        console.print(Text(f"written: {options.json_file}"))
+    return MATCHED if all(one.matched(options.dtype) for one in compared) else DIFFERED
+
+
+def compare_one(
+    comparison: Comparison, request: Request, number: str, options: DemoOptions, console: Console
+) -> PromptComparison:
+    """Both arms on one prompt, with a progress line, or with the text as it streams."""
+    heading = f"prompt {number}: {request.prompt.category}, {len(request.token_ids)} prompt tokens"
+    on_token = None
+    if not options.quiet:
+        console.rule(Text(heading), align="left", style="dim")
+        on_token = StreamedText(console, comparison.generator.tokenizer.decode, options.show_rounds)
+    with status(console, heading) if options.quiet else nullcontext():
+        result = comparison.run(
+            request, max_new_tokens=options.max_new_tokens, stop_strings=options.stop_strings, on_token=on_token
+        )
+    if not options.quiet:
+        console.print()
+    return result
+
+
+@contextmanager
+def status(console: Console, what: str) -> Iterator[None]:
+    """A progress line: a spinner on a terminal, a plain line elsewhere."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(Text(what))
+        yield
+
+
+def check_lengths(requests: Sequence[Request], max_seq_len: int) -> None:
+    """BadInput names the first prompt that leaves no room for a new token."""
+    for number, request in enumerate(requests, start=1):
+        if len(request.token_ids) >= max_seq_len:
+            raise BadInput(
+                f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it and at "
+                "least one new token; shorten it or raise --max-seq-len"
+            )
+
+
+def settings(options: DemoOptions) -> RunSettings:
+    """The run as its result JSON names it."""
+    return RunSettings(**{name: getattr(options, name) for name in RunSettings.__dataclass_fields__})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Each quantity by hand on a few rounds."""
+
+import pytest
+
+from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.metrics import RoundModel, RoundRecord
+
+
+def round_of(drafted, accepted, *, draft_ns=0, verify_ns=0, total_ns=0):
+    times = {"draft_ns": draft_ns, "verify_ns": verify_ns, "total_ns": total_ns}
+    return RoundRecord(
+        index=0, drafted=drafted, accepted=accepted, emitted=accepted + 1, tokens_per_user=drafted + 1, **times
+    )
+
+
+ROUNDS = [round_of(4, 4), round_of(4, 0), round_of(4, 2), round_of(2, 2), round_of(0, 0)]
+
+
+def test_counts():
+    assert metrics.acceptance_rate(ROUNDS) == pytest.approx(8 / 14)
+    assert metrics.tokens_per_round(ROUNDS) == pytest.approx(13 / 5)
+    assert metrics.accepted_per_position(ROUNDS) == [3, 3, 1, 1]
+    # judged: 4 and no rejection, 1, 2 + the rejected one, 2
+    assert metrics.alpha(ROUNDS) == pytest.approx(8 / (4 + 1 + 3 + 2))
+
+
+def test_nothing_to_divide_is_none():
+    assert metrics.acceptance_rate([]) is None and metrics.tokens_per_round([]) is None
+    assert metrics.alpha([round_of(0, 0)]) is None and metrics.median([]) is None
+    assert RoundModel.measured([], []) == RoundModel(alpha=None, c=None, v=None, v_plain=None)
+
+
+@pytest.mark.parametrize(
+    "alpha, k, c, v, expected",
+    [(0.8, 4, 0.322, 1.0, 1.47), (0.8, 4, 0.615, 1.0, 0.97), (0.9, 1, 0.615, 1.0, 1.18), (0.0, 3, 0.0, 1.0, 1.0)],
+)
+def test_predicted_speedup(alpha, k, c, v, expected):
+    """Figures from the literature's formula at published Wormhole decode speeds."""
+    assert metrics.predicted_speedup(alpha, k, c, v) == pytest.approx(expected, abs=0.005)
+
+
+def test_a_sure_draft():
+    assert metrics.expected_tokens(1.0, 4) == 5.0
+    assert metrics.expected_tokens(0.999999, 4) == pytest.approx(5.0, abs=1e-4)
+
+
+def test_round_model_of_one_k_is_the_formula():
+    rounds = [round_of(2, 2, draft_ns=40, verify_ns=120, total_ns=170), round_of(2, 1, draft_ns=60, verify_ns=120, total_ns=190)]
+    model = RoundModel.measured(rounds, [100, 100, 100])
+    assert (model.alpha, model.c, model.v) == (pytest.approx(3 / 4), pytest.approx(0.25), pytest.approx(1.2))
+    assert model.predicted_speedup(rounds) == pytest.approx(metrics.predicted_speedup(3 / 4, 2, 0.25, 1.2))
+    assert rounds[0].host_ns == 10
