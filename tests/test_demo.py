@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.tt_transformers.demo.speculative_decoding import acceptance
-from models.tt_transformers.demo.speculative_decoding.demo_options import parser
+from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 from support.model_folder import save_tiny_model
@@ -111,7 +111,7 @@ def test_a_prompts_file_and_rounds(target, tmp_path, capsys):
     status, result = result_of(tmp_path, "--target", target, "--prompts", file, "--show-rounds", "--quiet")
     assert status == 0 and [row["category"] for row in result["prompts"]] == ["letters", "other"]
     printed = capsys.readouterr().out
-    assert "round   1: drafted" in printed and "prompt 2/2" in printed
+    assert "round   1: drafted" in printed and "prompt 2 of 2" in printed
 
 
 def test_stop_text_ends_the_run(target, tmp_path):

@@ -10,7 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -70,7 +71,7 @@ def test_plain_decoding_equals_greedy(limit):
         prompt = [seed + 1, 2, 3]
         tokens, gap = greedy_by_recomputation(model, prompt, limit)
         runner = TorchModelRunner(model, max_seq_len=64)
-        result = decode_plainly(runner, prompt, stop=StopConditions(max_new_tokens=limit, max_seq_len=64))
+        result = decode_plainly(runner, [prompt], stop=StopConditions(max_new_tokens=limit, max_seq_len=64))[0]
         assert gap > TIE and result.tokens == tokens
 
 

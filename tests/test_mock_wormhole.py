@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run tests/mock_wormhole (real ttnn, no device) in the environment that it needs, once per board.
 
-ttnn's wheel is for Python 3.12 and 3.10, so the tests run in a subprocess; $SPECDEC_TTNN_ENV, or .venv-ttnn in the repository,
-keeps that environment from run to run. Skipped with the reason where it cannot be built.
+ttnn's wheel is for Python 3.12 and 3.10, so the tests run in a subprocess; $SPECDEC_TTNN_ENV, or .venv-ttnn in the
+repository, keeps that environment from run to run. Skipped with the reason where it cannot be built.
 """
 
 import os
@@ -27,10 +27,11 @@ def ttnn_python():
 
 
 def run_mock_tests(python, board, report, *selection):
-    """One pytest session on one mocked board; returns the process and how many tests passed, failed and were skipped."""
+    """One pytest session on one mocked board: the process, and how many tests passed, failed and were skipped."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "TT_"))}
     process = subprocess.run(
         [str(python), "-m", "pytest", str(MOCK_TESTS), "-q", "--tb=short", f"--junitxml={report}", *selection],
+        cwd=report.parent,
         env={**own, "MOCK_WORMHOLE_BOARD": board, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

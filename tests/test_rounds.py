@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner

@@ -8,7 +8,8 @@ import random
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.embedded_model import embedded_model_folder
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.model_pairs import EMBEDDED, load_model

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""tt_kv_write's arithmetic on real numbers: ttnn's integer ops are played by torch's, and the update op races as the real one.
+"""tt_kv_write's arithmetic on real numbers: torch plays ttnn's integer ops, and the update op races like the real one.
 
 That real ttnn takes these calls is tests/mock_wormhole's business (there all data is 0).
 """

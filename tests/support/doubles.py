@@ -25,6 +25,9 @@ class ScriptedDrafter:
     def start(self, prompts, prompt_features=None) -> None:
         pass
 
+    def expect(self, contexts) -> list[str | None]:
+        return [self.name] * len(contexts)
+
     def propose(self, contexts, counts, *, sampling=None, generators=(), min_probability=0.0) -> Draft:
         tokens = [self.script(context, count) if count else [] for context, count in zip(contexts, counts)]
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])

@@ -4,15 +4,13 @@
 """Speculative decoding for tt_transformers and Hugging Face transformers: the target's own text, sooner."""
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
-from models.tt_transformers.demo.speculative_decoding.drafters import (
-    Draft,
-    Drafter,
-    ModelDrafter,
-    PromptLookupDrafter,
-)
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
+from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
+from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
@@ -20,11 +18,14 @@ from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchM
 __all__ = [
     "IDLE",
     "Acceptance",
+    "AdaptiveLookahead",
+    "AutoLookahead",
     "BadInput",
     "Draft",
     "Drafter",
     "FixedLookahead",
     "GenerationResult",
+    "HybridDrafter",
     "Lookahead",
     "ModelDrafter",
     "ModelFailure",

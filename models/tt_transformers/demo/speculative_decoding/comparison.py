@@ -14,7 +14,7 @@ from models.tt_transformers.demo.speculative_decoding.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
-# The largest gap between the target's two best logits at which two kernels of different width may choose differently.
+# The largest gap between the target's two best logits at which kernels of different width may choose differently.
 NEAR_TIE_GAP = {"float32": 0.0, "bfloat16": 0.5}
 
 
@@ -28,9 +28,17 @@ class Request:
 
 @dataclass
 class PromptComparison:
-    """All runs of one prompt. The runs of one arm emit the same tokens; their times are what varies."""
+    """All runs of one prompt: one user of one batch. Runs of one arm emit the same tokens; their times are what varies.
+
+    Attributes:
+        batch: number of the batch that the prompt ran in; its users share the rounds' times.
+        greedy: whether the two arms can be compared token for token (samples follow one law, but differ).
+        divergence_gap: the target's top-2 logit gap where the arms part; None if they do not.
+    """
 
     request: Request
+    batch: int
+    greedy: bool
     speculative: list[GenerationResult] = field(default_factory=list)
     baseline: list[GenerationResult] = field(default_factory=list)
     divergence_gap: float | None = None
@@ -44,87 +52,100 @@ class PromptComparison:
         return self.baseline[0].tokens if self.baseline else None
 
     @property
+    def identical(self) -> bool | None:
+        """None where there is nothing to compare."""
+        return self.tokens == self.baseline_tokens if self.baseline and self.greedy else None
+
+    @property
     def first_divergence(self) -> int | None:
-        """Index of the first emitted token that differs from plain decoding; None if none does, or there was no baseline."""
-        if self.baseline_tokens is None or self.tokens == self.baseline_tokens:
+        """Index of the first emitted token that differs from plain decoding; None if none does."""
+        if self.identical is not False:
             return None
         pairs = zip(self.tokens, self.baseline_tokens)
         shorter = min(len(self.tokens), len(self.baseline_tokens))
         return next((index for index, (ours, theirs) in enumerate(pairs) if ours != theirs), shorter)
 
-    @property
-    def identical(self) -> bool | None:
-        return None if self.baseline_tokens is None else self.tokens == self.baseline_tokens
-
-    def matched(self, dtype: str) -> bool:
-        """Identical, or parted only where the target itself was all but undecided (never so in float32)."""
+    def matched(self, near_tie_gap: float) -> bool:
+        """Identical, or parted only where the target itself was all but undecided."""
         if self.identical is not False:
             return True
-        return self.divergence_gap is not None and self.divergence_gap < NEAR_TIE_GAP[dtype]
+        return self.divergence_gap is not None and self.divergence_gap < near_tie_gap
 
     def typical(self, arm: Sequence[GenerationResult], quantity: Callable[[GenerationResult], float]) -> float | None:
+        """Median over the repeats."""
         return median([quantity(result) for result in arm])
 
 
 class Comparison:
-    """Runs both arms; `num_repeats` times each, taking turns at going first."""
+    """Runs both arms on batches of prompts.
 
-    def __init__(
-        self,
-        generator: SpeculativeGenerator,
-        *,
-        num_repeats: int = 1,
-        with_baseline: bool = True,
-    ) -> None:
+    Args:
+        generator: the speculative arm, and with it the target and the sampling of both.
+        num_repeats: runs of each arm per batch; the arms take turns at going first.
+        with_baseline: without it nothing is compared.
+    """
+
+    def __init__(self, generator: SpeculativeGenerator, *, num_repeats: int = 1, with_baseline: bool = True) -> None:
         self.generator, self.num_repeats, self.with_baseline = generator, num_repeats, with_baseline
+        self._batches = 0
 
-    def warm_up(self, request: Request) -> None:
-        """Both arms on a short piece of one prompt, so that no clock sees a first time."""
+    def warm_up(self, requests: Sequence[Request]) -> None:
+        """Every width once, then both arms on a short piece of one batch, so that no clock sees a first time."""
         target = self.generator.target
-        most = self.generator.lookahead.max_draft_tokens + 1
-        target.warmup(range(1, most + 1), argmax_only=self.generator.sampling.greedy)
-        self._speculative(request, limit=8, on_token=None, stop_strings=())
+        widest = self.generator.lookahead.max_draft_tokens + 1
+        target.warmup(range(1, widest + 1), argmax_only=self.generator.sampling.greedy)
+        self._speculative(requests, 8, (), None)
         if self.with_baseline:
-            self._plain(request, limit=4, stop_strings=())
+            self._plain(requests, 4, ())
 
     def run(
         self,
-        request: Request,
+        requests: Sequence[Request],
         *,
         max_new_tokens: int,
         stop_strings: Sequence[str] = (),
         on_token: Callable[[TokenEvent], None] | None = None,
-    ) -> PromptComparison:
-        """Compare one prompt; `on_token` sees the tokens of the first speculative run."""
-        comparison = PromptComparison(request)
+    ) -> list[PromptComparison]:
+        """Compare one batch; `on_token` sees the tokens of the first speculative run."""
+        greedy = self.generator.sampling.greedy
+        compared = [PromptComparison(request, self._batches, greedy) for request in requests]
+        self._batches += 1
         for repeat in range(self.num_repeats):
-            arms = [
-                lambda: comparison.baseline.append(self._plain(request, max_new_tokens, stop_strings)),
-                lambda: comparison.speculative.append(
-                    self._speculative(request, max_new_tokens, on_token if repeat == 0 else None, stop_strings)
-                ),
-            ]
-            if not self.with_baseline:
-                arms.pop(0)
-            for arm in arms if repeat % 2 == 0 else reversed(arms):
-                arm()
-        index = comparison.first_divergence
-        if index is not None:
-            comparison.divergence_gap = top2_gap(
-                self.generator.target, [*request.token_ids, *comparison.tokens[:index]]
-            )
-        return comparison
+            watcher = on_token if repeat == 0 else None
+            for arm in ("plain", "speculative") if repeat % 2 == 0 else ("speculative", "plain"):
+                if arm == "speculative":
+                    results = self._speculative(requests, max_new_tokens, stop_strings, watcher)
+                    for comparison, result in zip(compared, results, strict=True):
+                        comparison.speculative.append(result)
+                elif self.with_baseline:
+                    results = self._plain(requests, max_new_tokens, stop_strings)
+                    for comparison, result in zip(compared, results, strict=True):
+                        comparison.baseline.append(result)
+        for comparison in compared:
+            index = comparison.first_divergence
+            if index is not None:
+                context = [*comparison.request.token_ids, *comparison.tokens[:index]]
+                comparison.divergence_gap = top2_gap(self.generator.target, context)
+        return compared
 
-    def _plain(self, request: Request, limit: int, stop_strings: Sequence[str]) -> GenerationResult:
-        stop = self.generator.stop_conditions(max_new_tokens=limit, stop_strings=stop_strings)
-        return decode_plainly(self.generator.target, request.token_ids, stop=stop, sampling=self.generator.sampling)
+    def _plain(self, requests: Sequence[Request], limit: int, stop_strings: Sequence[str]) -> list[GenerationResult]:
+        return decode_plainly(
+            self.generator.target,
+            [request.token_ids for request in requests],
+            stop=self.generator.stop_conditions(max_new_tokens=limit, stop_strings=stop_strings),
+            sampling=self.generator.sampling,
+            width=self.generator.verify_width,
+        )
 
     def _speculative(
-        self, request: Request, limit: int, on_token: Callable[[TokenEvent], None] | None, stop_strings: Sequence[str]
-    ) -> GenerationResult:
-        return self.generator.generate(
-            [request.token_ids], max_new_tokens=limit, stop_strings=stop_strings, on_token=on_token
-        )[0]
+        self,
+        requests: Sequence[Request],
+        limit: int,
+        stop_strings: Sequence[str],
+        on_token: Callable[[TokenEvent], None] | None,
+    ) -> list[GenerationResult]:
+        prompts = [request.token_ids for request in requests]
+        return self.generator.generate(prompts, max_new_tokens=limit, stop_strings=stop_strings, on_token=on_token)
 
 
 def top2_gap(target: ModelRunner, context: list[int]) -> float:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's command line: everything that can be refused without a model is refused here."""
+"""A checked command line: everything that can be refused without a model is refused here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from pathlib import Path
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.demo_arguments import DEFAULT_K, WIDEST_AUTOMATIC_K
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, Prompt, checked_text, load_prompts
 
-PROG = "speculative_demo"
+
+@dataclass(frozen=True, kw_only=True)
+class DraftHead:
+    """Which output ids the draft model keeps: those listed in a file, or the `size` most frequent of a text."""
+
+    ids_file: str | None
+    text_file: str | None
+    size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,10 @@ class DemoOptions:
     device: str
     dtype: str
     num_draft_tokens: int
+    lookahead: str
+    batch_size: int
+    exact: bool
+    draft_head: DraftHead | None
     max_new_tokens: int
     max_seq_len: int
     prompts: list[Prompt]
@@ -45,63 +57,6 @@ class DemoOptions:
     quiet: bool
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options, grouped as a user thinks of them."""
-    top = argparse.ArgumentParser(
-        prog=PROG,
-        description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in one "
-        "process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
-        epilog="Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input.",
-    )
-    models = top.add_argument_group("models")
-    models.add_argument("--pair", metavar="NAME", help="a named target/draft pair (default: smollm2); see --list-pairs")
-    models.add_argument("--list-pairs", action="store_true", help="print the named pairs and end")
-    models.add_argument("--target", metavar="ID_OR_PATH", help="any Hugging Face causal LM instead of a pair")
-    models.add_argument("--draft", metavar="ID_OR_PATH", help="a small model with the same tokenizer as the target")
-    models.add_argument(
-        "--drafter", choices=["model", "prompt-lookup"], help="who drafts (default: the draft model if any)"
-    )
-    models.add_argument(
-        "--backend", choices=["torch", "tt"], default="torch", help="torch: CPU or CUDA; tt: Tenstorrent"
-    )
-    models.add_argument("--device", default="cpu", help="torch backend: cpu (default) or cuda")
-    models.add_argument("--dtype", default="float32", help=f"torch backend: {' or '.join(DTYPES)} (default: float32)")
-    models.add_argument(
-        "--max-seq-len", type=int, default=2048, metavar="N", help="prompt and new tokens (default: 2048)"
-    )
-
-    decoding = top.add_argument_group("decoding")
-    decoding.add_argument(
-        "-k",
-        "--num-draft-tokens",
-        type=int,
-        default=4,
-        metavar="K",
-        help=f"tokens drafted per round, 1 to {MAX_DRAFT_TOKENS} (default: 4)",
-    )
-    decoding.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="per prompt (default: 128)")
-    decoding.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end at this text (may be repeated)"
-    )
-    decoding.add_argument("--seed", type=int, default=0, help="of the random generators (default: 0)")
-
-    prompts = top.add_argument_group("prompts")
-    prompts.add_argument(
-        "--prompts", metavar="FILE", help='JSON list of {"prompt": ..., "category": ...} (default: ten samples)'
-    )
-    prompts.add_argument("--prompt", metavar="TEXT", help="one prompt instead of a file")
-
-    output = top.add_argument_group("measuring and output")
-    output.add_argument(
-        "--repeat", type=int, default=1, metavar="R", help="interleaved runs per prompt; medians are shown"
-    )
-    output.add_argument("--no-baseline", action="store_true", help="skip plain decoding: no speedup, no equality check")
-    output.add_argument("--json", metavar="FILE", help="write everything that was measured")
-    output.add_argument("--show-rounds", action="store_true", help="print what every round drafted and accepted")
-    output.add_argument("--quiet", action="store_true", help="no streamed text, only the table")
-    return top
-
-
 def checked(arguments: argparse.Namespace) -> DemoOptions:
     """The command line as DemoOptions.
 
@@ -110,11 +65,20 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     """
     pair, target, draft = _models(arguments)
     drafter = arguments.drafter or ("model" if draft else "prompt-lookup")
-    if drafter == "model" and draft is None:
-        raise BadInput("--drafter model needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup")
+    if drafter != "prompt-lookup" and draft is None:
+        raise BadInput(
+            f"--drafter {drafter} needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup"
+        )
     if drafter == "prompt-lookup" and arguments.draft:
         raise BadInput("--draft names a model, but --drafter prompt-lookup uses none; drop one of them")
-    _check_range("--num-draft-tokens", arguments.num_draft_tokens, 1, MAX_DRAFT_TOKENS)
+    if arguments.num_draft_tokens is not None:
+        _check_range("--num-draft-tokens", arguments.num_draft_tokens, 1, MAX_DRAFT_TOKENS)
+    _check_range("--batch-size", arguments.batch_size, 1)
+    lookahead, num_draft_tokens = _lookahead(arguments, pair)
+    if arguments.exact and lookahead != "fixed":
+        raise BadInput(f"--exact needs one width for every round, and --lookahead {lookahead} varies it; add -k K")
+    if arguments.exact and arguments.temperature:
+        raise BadInput("--exact compares token for token, and samples differ; drop --temperature")
     _check_range("--max-new-tokens", arguments.max_new_tokens, 1)
     _check_range("--max-seq-len", arguments.max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
@@ -133,12 +97,16 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     return DemoOptions(
         pair=pair,
         target=target,
-        draft=draft if drafter == "model" else None,
+        draft=None if drafter == "prompt-lookup" else draft,
         drafter=drafter,
         backend=arguments.backend,
         device=arguments.device,
         dtype=arguments.dtype,
-        num_draft_tokens=arguments.num_draft_tokens,
+        num_draft_tokens=num_draft_tokens,
+        lookahead=lookahead,
+        batch_size=arguments.batch_size,
+        exact=arguments.exact,
+        draft_head=_draft_head(arguments, drafter),
         max_new_tokens=arguments.max_new_tokens,
         max_seq_len=arguments.max_seq_len,
         prompts=prompts,
@@ -146,7 +114,9 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         num_repeats=arguments.repeat,
         json_file=json_file,
         with_baseline=not arguments.no_baseline,
-        sampling=SamplingParams(seed=arguments.seed),
+        sampling=SamplingParams(
+            temperature=arguments.temperature, top_k=arguments.top_k, top_p=arguments.top_p, seed=arguments.seed
+        ),
         show_rounds=arguments.show_rounds,
         quiet=arguments.quiet,
     )
@@ -160,6 +130,29 @@ def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None]
         return None, arguments.target, arguments.draft
     pair = named_pair(arguments.pair or "smollm2")
     return pair.name, pair.target, arguments.draft or pair.draft
+
+
+def _lookahead(arguments: argparse.Namespace, pair: str | None) -> tuple[str, int]:
+    """(policy, K or the most it may draft)"""
+    fixed = arguments.num_draft_tokens is not None or (pair or "").startswith("llama")
+    lookahead = arguments.lookahead or ("fixed" if fixed else "auto")
+    return lookahead, arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K)
+
+
+def _draft_head(arguments: argparse.Namespace, drafter: str) -> DraftHead | None:
+    ids_file, text_file, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
+    if ids_file is None and text_file is None and size is None:
+        return None
+    if drafter == "prompt-lookup":
+        raise BadInput("a trimmed head is a draft model's, and --drafter prompt-lookup has none; add --draft")
+    if (ids_file is None) == (text_file is None) or (text_file is None) != (size is None):
+        raise BadInput("give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
+    for option, file in (("--draft-head-ids", ids_file), ("--draft-head-text", text_file)):
+        if file is not None and not Path(file).is_file():
+            raise BadInput(f"{option} {file}: there is no such file")
+    if size is not None:
+        _check_range("--draft-head-size", size, 1)
+    return DraftHead(ids_file=ids_file, text_file=text_file, size=size)
 
 
 def _check_range(option: str, value: int, least: int, most: int | None = None) -> None:

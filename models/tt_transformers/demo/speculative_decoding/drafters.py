@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 
 
@@ -46,6 +45,11 @@ class Drafter(Protocol):
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Begin a generation with one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
 
+    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
+        """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts of one
+        kind are about equally likely to be right); None if there would be no draft. Asked once per round, before propose.
+        """
+
     def propose(
         self,
         contexts: Sequence[Sequence[int]],
@@ -70,74 +74,6 @@ class Drafter(Protocol):
         """Release what the drafter owns."""
 
 
-class PromptLookupDrafter:
-    """Drafts what followed the last tokens the last time they occurred (prompt lookup, Saxena 2023; vLLM's ngram).
-
-    The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing matches it
-    drafts nothing, and the round is a plain decode step. Example, n up to 3, K = 3:
-
-        context  the cat sat . the cat   ->  draft  sat . the   (after the 2-gram "the cat")
-
-    An occurrence that overlaps the end goes on into the draft itself, so a repeating text is drafted whole.
-    """
-
-    name = "prompt-lookup"
-    feature_layers: tuple[int, ...] = ()
-
-    def __init__(self, *, max_ngram: int = 3, min_ngram: int = 1) -> None:
-        if not 1 <= min_ngram <= max_ngram:
-            raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
-        self.max_ngram, self.min_ngram = max_ngram, min_ngram
-        self._follows: list[dict[tuple[int, ...], int]] = (
-            []
-        )  # per user: n-gram -> the index that follows its last occurrence
-        self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
-
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Forget the last generation."""
-        self._follows = [{} for _ in prompts]
-        self._indexed = [0] * len(prompts)
-
-    def propose(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        *,
-        sampling: SamplingParams = SamplingParams(),
-        generators: Sequence[torch.Generator] = (),
-        min_probability: float = 0.0,
-    ) -> Draft:
-        """See Drafter.propose; its q is one-hot and it knows no probabilities."""
-        tokens = [
-            self._propose_for(user, context, count) for user, (context, count) in enumerate(zip(contexts, counts))
-        ]
-        return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
-
-    def _propose_for(self, user: int, context: Sequence[int], count: int) -> list[int]:
-        if count == 0:
-            return []
-        follows = self._follows[user]
-        # The n-grams that end at the last token are what is looked up, so they are not in the index yet.
-        for end in range(self._indexed[user] + 1, len(context)):
-            for n in range(self.min_ngram, min(self.max_ngram, end) + 1):
-                follows[tuple(context[end - n : end])] = end
-        self._indexed[user] = max(self._indexed[user], len(context) - 1)
-        for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
-            index = follows.get(tuple(context[-n:]))
-            if index is not None:
-                drafted: list[int] = []
-                for i in range(index, index + count):
-                    drafted.append(context[i] if i < len(context) else drafted[i - len(context)])
-                return drafted
-        return []
-
-    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
-        """Nothing to do: the next context says it all."""
-
-    def close(self) -> None:
-        self._follows, self._indexed = [], []
-
-
 class ModelDrafter:
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
@@ -159,6 +95,10 @@ class ModelDrafter:
         self.runner.prefill(prompts)
         self._fed = [list(prompt) for prompt in prompts]
         self._agreed = [0] * len(prompts)
+
+    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
+        """One kind: whatever the model says."""
+        return [self.name] * len(contexts)
 
     def propose(
         self,

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""How many tokens to draft next."""
+"""How many tokens to draft next: fixed, or following what was accepted (auto_lookahead.py: following the clock)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,27 @@ class Lookahead(Protocol):
     """Chooses each user's K; told of every round afterwards."""
 
     max_draft_tokens: int  # never asks for more
-    min_probability: float  # drafting ends before a token that the drafter itself believes in less; 0 never ends it
+    min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
 
     def start(self, users: int) -> None:
         """Begin a generation of this many users."""
 
-    def next(self, rooms: Sequence[int]) -> list[int]:
-        """K per user for the coming round; rooms[b] tokens may be drafted at most (0: none, or the user has ended)."""
+    def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
+        """K per user for the coming round.
+
+        Args:
+            rooms: how many tokens may be drafted at most (0: none, or the user has ended).
+            kinds: what Drafter.expect says of each user's coming draft; None: there would be none.
+        """
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         """What became of the round, per user; None for a user who took no part."""
+
+
+def check_draft_tokens(count: int) -> None:
+    """BadInput unless 0 <= count <= MAX_DRAFT_TOKENS."""
+    if not 0 <= count <= MAX_DRAFT_TOKENS:
+        raise BadInput(f"{count} draft tokens: K must be from 0 (plain decoding) to {MAX_DRAFT_TOKENS}")
 
 
 @dataclass(frozen=True)
@@ -39,14 +50,57 @@ class FixedLookahead:
     min_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_draft_tokens <= MAX_DRAFT_TOKENS:
-            raise BadInput(f"{self.max_draft_tokens} draft tokens: K must be from 0 (plain decoding) to {MAX_DRAFT_TOKENS}")
+        check_draft_tokens(self.max_draft_tokens)
 
     def start(self, users: int) -> None:
-        pass
+        """Nothing to begin."""
 
-    def next(self, rooms: Sequence[int]) -> list[int]:
+    def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         return [min(self.max_draft_tokens, room) for room in rooms]
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
-        pass
+        """Nothing to learn."""
+
+
+class AdaptiveLookahead:
+    """K rises by two after a fully accepted draft and falls by one after a rejection, within bounds, user by user.
+
+    The schedule is transformers' (candidate_generator.py, "heuristic"), as is ending a draft early where the draft model is
+    unsure: since c > 0, a token that will hardly be accepted is not worth drafting. It depends on nothing but what was
+    accepted, so a seeded run repeats itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_draft_tokens: int = 4,
+        min_draft_tokens: int = 1,
+        max_draft_tokens: int = 16,
+        min_probability: float = 0.4,
+    ) -> None:
+        check_draft_tokens(max_draft_tokens)
+        if not 0 <= min_draft_tokens <= start_draft_tokens <= max_draft_tokens:
+            raise BadInput(
+                f"adaptive K from {min_draft_tokens} over {start_draft_tokens} to {max_draft_tokens}: "
+                "give 0 <= min <= start <= max"
+            )
+        if not 0.0 <= min_probability < 1.0:
+            raise BadInput(f"min_probability {min_probability} is not in [0, 1); 0 never ends a draft early")
+        self.start_draft_tokens, self.min_draft_tokens = start_draft_tokens, min_draft_tokens
+        self.max_draft_tokens, self.min_probability = max_draft_tokens, min_probability
+        self._current: list[int] = []
+
+    def start(self, users: int) -> None:
+        self._current = [self.start_draft_tokens] * users
+
+    def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
+        return [min(current, room) for current, room in zip(self._current, rooms, strict=True)]
+
+    def observe(self, records: Sequence[RoundRecord | None]) -> None:
+        for user, record in enumerate(records):
+            if record is None or record.drafted == 0:
+                continue
+            if record.accepted == record.drafted:
+                self._current[user] = min(self._current[user] + 2, self.max_draft_tokens)
+            else:
+                self._current[user] = max(self._current[user] - 1, self.min_draft_tokens)

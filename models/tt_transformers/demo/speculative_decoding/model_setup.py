@@ -8,26 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions
-from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter, PromptLookupDrafter
+from transformers import PreTrainedTokenizerBase
+
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, DraftHead
+from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
+from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
+
+AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
 
 @contextmanager
 def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     """Load target and drafter, yield the generator, release both whatever happens."""
     model, tokenizer = load_model(options.target, device=options.device, dtype=options.dtype)
-    target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len)
+    target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
     drafter = _drafter(options, tokenizer)
     try:
         yield SpeculativeGenerator(
             target,
             drafter,
-            num_draft_tokens=options.num_draft_tokens,
+            lookahead=make_lookahead(options.lookahead, options.num_draft_tokens),
             sampling=options.sampling,
+            verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=tokenizer,
         )
     finally:
@@ -35,9 +45,35 @@ def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
         target.close()
 
 
-def _drafter(options: DemoOptions, tokenizer) -> Drafter:
+def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
+    """The policy of that name; K, or for adaptive and auto the most they may draft."""
+    if name == "fixed":
+        return FixedLookahead(num_draft_tokens)
+    if name == "adaptive":
+        start = min(4, num_draft_tokens)
+        return AdaptiveLookahead(start_draft_tokens=start, max_draft_tokens=num_draft_tokens)
+    return AutoLookahead({*(k for k in AUTO_CHOICES if k <= num_draft_tokens), num_draft_tokens})
+
+
+def _drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> Drafter:
     if options.drafter == "prompt-lookup":
         return PromptLookupDrafter()
     model, draft_tokenizer = load_model(options.draft, device=options.device, dtype=options.dtype)
     check_same_tokenizer(tokenizer, draft_tokenizer, target_name=options.target, draft_name=options.draft)
-    return ModelDrafter(TorchModelRunner(model, name=options.draft, max_seq_len=options.max_seq_len))
+    runner = TorchModelRunner(
+        model,
+        name=options.draft,
+        max_seq_len=options.max_seq_len,
+        max_users=options.batch_size,
+        head_token_ids=_head_token_ids(options.draft_head, tokenizer),
+    )
+    drafter = ModelDrafter(runner)
+    return HybridDrafter(PromptLookupDrafter(), drafter) if options.drafter == "hybrid" else drafter
+
+
+def _head_token_ids(head: DraftHead | None, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    if head is None:
+        return None
+    if head.ids_file is not None:
+        return token_ids_from_file(head.ids_file)
+    return most_frequent_token_ids(head.text_file, tokenizer, head.size)

@@ -1,58 +1,72 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Plain decoding, one token per forward: the baseline that every speedup is measured against."""
+"""Plain decoding, one token per user and forward: the baseline that every speedup is measured against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.clock import RunClock
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 
 
 def decode_plainly(
     target: ModelRunner,
-    prompt: list[int],
+    prompts: Sequence[list[int]],
     *,
     stop: StopConditions,
     sampling: SamplingParams = SamplingParams(),
-    on_token: Callable[[int], None] | None = None,
-) -> GenerationResult:
-    """Prefill, then one forward per token, for one user. Timed as SpeculativeGenerator times itself.
+    seeds: Sequence[int] | None = None,
+    width: int = 1,
+) -> list[GenerationResult]:
+    """Prefill, then one forward per token, all users together. Timed as SpeculativeGenerator times itself.
 
     Args:
-        prompt: token ids.
+        prompts: token ids, one list per user.
         stop: the same conditions that the speculative arm has.
-        on_token: called for every token, outside the clock.
+        seeds: one per user; default sampling.seed + user.
+        width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away, so
+            that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
+
+    Returns:
+        One result per prompt; step_ns is the duration of each decode step that the user took part in.
     """
-    sequence = SequenceState(prompt=prompt, stop=stop)
-    generator = torch.Generator().manual_seed(sampling.seed)
+    sequences = [SequenceState(prompt=list(prompt), stop=stop) for prompt in prompts]
+    seeds = [sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    steps: list[list[int]] = [[] for _ in prompts]
     clock = RunClock()
 
-    def choose(rows: torch.Tensor) -> int:  # [V] logits, or an argmax id
-        if not rows.is_floating_point():
-            return int(rows)
-        return int(rows.argmax()) if sampling.greedy else sample(to_probabilities(rows, sampling).cpu(), generator)
+    def choose(user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
+        if not row.is_floating_point():
+            return int(row)
+        if sampling.greedy:
+            return int(row.argmax())
+        return sample(to_probabilities(row, sampling).cpu(), generators[user])
 
-    token = choose(target.prefill([prompt])[0])
+    logits = target.prefill(prompts)
+    first = [choose(user, row) for user, row in enumerate(logits)]
     ttft_ns = before = clock.now(target)
-    sequence.commit(token, "prefill", "", ttft_ns)
-    step_ns = []
-    while True:
-        if on_token is not None:
-            with clock.paused():
-                on_token(token)
-        if sequence.finished:
-            return GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=stop.decode)
-        pending = torch.tensor([[token]])
-        token = choose(target.forward(pending, [sequence.pending_position], argmax_only=sampling.greedy)[0, 0])
+    for sequence, token in zip(sequences, first, strict=True):
+        sequence.commit(token, "prefill", "", ttft_ns)
+    while not all(sequence.finished for sequence in sequences):
+        positions = [IDLE if s.finished else s.pending_position for s in sequences]
+        lengths = [min(width, stop.max_seq_len - max(position, 0)) for position in positions]
+        pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
+        rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy)
+        chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
         now = clock.now(target)
-        sequence.commit(token, "plain", "", now)
-        step_ns.append(now - before)
+        for user, token in chosen.items():
+            sequences[user].commit(token, "plain", "", now)
+            steps[user].append(now - before)
         before = now
+    return [
+        GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=stop.decode)
+        for sequence, step_ns in zip(sequences, steps, strict=True)
+    ]

@@ -49,7 +49,9 @@ class PositionalCache(Cache):
         self._segments = segments
         self._masks = {}
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
         """Write each row of [1, H_kv, N, D] at its own user and position; returns the rows unchanged."""
         if layer_idx not in self.keys:
             shape = (self.max_users, key_states.shape[1], self.max_seq_len)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import torch
 
 from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.comparison import PromptComparison
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, ratio
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord, ratio
 
 SCHEMA = 1
 
@@ -35,6 +37,11 @@ class RunSettings:
     device: str
     dtype: str
     num_draft_tokens: int
+    lookahead: str
+    batch_size: int
+    exact: bool
+    max_new_tokens: int
+    num_repeats: int
 
 
 def environment() -> dict[str, Any]:
@@ -91,17 +98,19 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
 
 def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Totals over the prompts, and what the round model (alpha, c, v) makes of them."""
-    results = [result for comparison in comparisons for result in comparison.speculative]
-    rounds = [r for result in results for r in result.rounds]
+    rounds = [r for comparison in comparisons for result in comparison.speculative for r in result.rounds]
+    timed = _batch_rounds(comparisons)
     steps = [step for comparison in comparisons for result in comparison.baseline for step in result.step_ns]
     model = metrics.RoundModel.measured(rounds, steps)
     compared = [record for record in records if record["baseline_decode_s"] is not None]
-    decode_s = sum(record["decode_s"] for record in records)
-    baseline_s = sum(record["baseline_decode_s"] for record in compared) if compared else None
+    decode_s = _wall_clock(comparisons, records, "decode_s")
+    baseline_s = _wall_clock(comparisons, records, "baseline_decode_s") if compared else None
     first_runs = [comparison.speculative[0] for comparison in comparisons]
     return {
         "prompts": len(records),
-        "identical": sum(record["identical"] for record in compared) if compared else None,
+        "identical": sum(row["identical"] for row in judged) if (judged := _judged(records)) else None,
+        "per_k": per_k(rounds),
+        "per_source": per_source(comparisons),
         "new_tokens": sum(len(record["tokens"]) for record in records),
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
@@ -121,23 +130,71 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
         "predicted_speedup": model.predicted_speedup(rounds),
         "speedup": ratio(baseline_s, decode_s) if compared else None,
         "time_split": {
-            "draft_s": sum(r.draft_ns for r in rounds) / 1e9,
-            "verify_s": sum(r.verify_ns for r in rounds) / 1e9,
-            "host_s": sum(r.host_ns for r in rounds) / 1e9,
+            "draft_s": sum(r.draft_ns for r in timed) / 1e9,
+            "verify_s": sum(r.verify_ns for r in timed) / 1e9,
+            "host_s": sum(r.host_ns for r in timed) / 1e9,
         },
     }
+
+
+def _judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if record["identical"] is not None]
+
+
+def _wall_clock(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]], key: str) -> float:
+    """Users of one batch decode at the same time: a batch lasts as long as its slowest user."""
+    batches: dict[int, float] = {}
+    for comparison, record in zip(comparisons, records, strict=True):
+        batches[comparison.batch] = max(batches.get(comparison.batch, 0.0), record[key])
+    return sum(batches.values())
+
+
+def _batch_rounds(comparisons: Sequence[PromptComparison]) -> list[RoundRecord]:
+    """Every round once: the users of a batch share its times."""
+    seen: dict[tuple[int, int, int], RoundRecord] = {}
+    for comparison in comparisons:
+        for repeat, result in enumerate(comparison.speculative):
+            for record in result.rounds:
+                seen.setdefault((comparison.batch, repeat, record.index), record)
+    return list(seen.values())
+
+
+def per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
+    """One entry per number of tokens drafted in a round (0: plain rounds)."""
+    entries = []
+    for k in sorted({r.drafted for r in rounds}):
+        of_k = [r for r in rounds if r.drafted == k]
+        entries.append(
+            {
+                "k": k,
+                "rounds": len(of_k),
+                "acceptance_rate": metrics.acceptance_rate(of_k),
+                "tokens_per_round": metrics.tokens_per_round(of_k),
+                "verify_ms": metrics.median([r.verify_ns / 1e6 for r in of_k]),
+                "draft_ms": metrics.median([r.draft_ns / 1e6 for r in of_k]),
+            }
+        )
+    return entries
+
+
+def per_source(comparisons: Sequence[PromptComparison]) -> dict[str, int]:
+    """Accepted tokens by the drafter that proposed them."""
+    return dict(Counter(source for comparison in comparisons for source in comparison.speculative[0].sources if source))
 
 
 def _after_first(results: Sequence[GenerationResult]) -> int:
     return sum(len(result.tokens) - 1 for result in results)
 
 
-def run_record(settings: RunSettings, comparisons: Sequence[PromptComparison]) -> dict[str, Any]:
+def run_record(
+    settings: RunSettings, sampling: SamplingParams, comparisons: Sequence[PromptComparison]
+) -> dict[str, Any]:
     """The whole result, ready for json."""
     prompts = [prompt_record(comparison) for comparison in comparisons]
     return {
         "schema": SCHEMA,
         **{name: getattr(settings, name) for name in RunSettings.__dataclass_fields__},
+        "sampling": asdict(sampling),
         "environment": environment(),
         "prompts": prompts,
         "summary": summary_record(comparisons, prompts),

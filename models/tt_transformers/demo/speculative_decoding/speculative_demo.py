@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
 
-from models.tt_transformers.demo.speculative_decoding.comparison import Comparison, PromptComparison, Request
-from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, checked, pair_listing, parser
+from models.tt_transformers.demo.speculative_decoding.comparison import (
+    NEAR_TIE_GAP,
+    Comparison,
+    PromptComparison,
+    Request,
+)
+from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
+from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, checked, pair_listing
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
 from models.tt_transformers.demo.speculative_decoding.prompts import encode
 from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.terminal import (
     StreamedText,
     legend,
@@ -50,15 +55,15 @@ def run(options: DemoOptions, console: Console) -> int:
         requests = [Request(prompt, encode(prompt, generator.tokenizer)) for prompt in options.prompts]
         check_lengths(requests, options.max_seq_len)
         comparison = Comparison(generator, num_repeats=options.num_repeats, with_baseline=options.with_baseline)
+        batches = [requests[i : i + options.batch_size] for i in range(0, len(requests), options.batch_size)]
         with status(console, "warming up both arms"):
-            comparison.warm_up(requests[0])
+            comparison.warm_up(batches[0])
         if not options.quiet:
             console.print(legend())
-        compared = [
-            compare_one(comparison, request, f"{number}/{len(requests)}", options, console)
-            for number, request in enumerate(requests, start=1)
-        ]
-    record = run_record(settings(options), compared)
+        compared = []
+        for batch in batches:
+            compared += compare_batch(comparison, batch, f"{len(compared) + 1} of {len(requests)}", options, console)
+    record = run_record(settings(options), options.sampling, compared)
     if options.show_rounds:
         for row in record["prompts"]:
             console.print(Text("\n".join([f"{row['category']}:", *round_lines(row)])))
@@ -68,25 +73,27 @@ def run(options: DemoOptions, console: Console) -> int:
     if options.json_file is not None:
         write_json(record, options.json_file)
         console.print(Text(f"written: {options.json_file}"))
-    return MATCHED if all(one.matched(options.dtype) for one in compared) else DIFFERED
+    near_tie_gap = 0.0 if options.exact else NEAR_TIE_GAP[options.dtype]
+    return MATCHED if all(one.matched(near_tie_gap) for one in compared) else DIFFERED
 
 
-def compare_one(
-    comparison: Comparison, request: Request, number: str, options: DemoOptions, console: Console
-) -> PromptComparison:
-    """Both arms on one prompt, with a progress line, or with the text as it streams."""
-    heading = f"prompt {number}: {request.prompt.category}, {len(request.token_ids)} prompt tokens"
-    on_token = None
-    if not options.quiet:
+def compare_batch(
+    comparison: Comparison, batch: Sequence[Request], number: str, options: DemoOptions, console: Console
+) -> list[PromptComparison]:
+    """Both arms on one batch, with a progress line; the text of its first prompt streams if it is wanted."""
+    heading = f"prompt {number}: {', '.join(request.prompt.category for request in batch)}"
+    stream = None
+    if options.quiet:
+        console.print(Text(heading))
+    else:
         console.rule(Text(heading), align="left", style="dim")
-        on_token = StreamedText(console, comparison.generator.tokenizer.decode, options.show_rounds)
-    with status(console, heading) if options.quiet else nullcontext():
-        result = comparison.run(
-            request, max_new_tokens=options.max_new_tokens, stop_strings=options.stop_strings, on_token=on_token
-        )
-    if not options.quiet:
+        stream = StreamedText(console, comparison.generator.tokenizer.decode)
+    compared = comparison.run(
+        batch, max_new_tokens=options.max_new_tokens, stop_strings=options.stop_strings, on_token=stream
+    )
+    if stream is not None:
         console.print()
-    return result
+    return compared
 
 
 @contextmanager

@@ -10,7 +10,7 @@ whatever lies beyond is garbage that nothing reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -22,42 +22,14 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     sample,
     to_probabilities,
 )
+from models.tt_transformers.demo.speculative_decoding.batch import Batch, TokenEvent, commit_round
 from models.tt_transformers.demo.speculative_decoding.clock import RunClock
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
-from models.tt_transformers.demo.speculative_decoding.sequences import Origin, SequenceState, StopConditions
-
-
-@dataclass(frozen=True)
-class TokenEvent:
-    """One emitted token: whose, which, where it came from, and the sequence it now ends."""
-
-    user: int
-    token: int
-    origin: Origin
-    source: str
-
-
-@dataclass
-class Batch:
-    """The state of one generation: one sequence per user, the users' random generators, and the records of past rounds."""
-
-    sequences: list[SequenceState]
-    generators: list[torch.Generator]
-    clock: RunClock
-    target_ttft_ns: int = 0
-    rounds: list[list[RoundRecord]] = field(default_factory=list)
-
-    @property
-    def finished(self) -> bool:
-        return all(sequence.finished for sequence in self.sequences)
-
-    @property
-    def contexts(self) -> list[list[int]]:
-        return [sequence.tokens for sequence in self.sequences]
+from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 
 
 class SpeculativeGenerator:
@@ -69,6 +41,9 @@ class SpeculativeGenerator:
         num_draft_tokens: K, 0 to 31; shorthand for lookahead=FixedLookahead(K).
         lookahead: chooses K round by round instead.
         sampling: greedy by default. Both the target's p and the drafter's q are made with it.
+        verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats whose results nobody
+            reads). With K + 1, and plain decoding at the same width, both use the same kernels, and even low precision gives
+            the same tokens; it costs the time of the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
     Raises:
@@ -83,11 +58,13 @@ class SpeculativeGenerator:
         num_draft_tokens: int = 4,
         lookahead: Lookahead | None = None,
         sampling: SamplingParams = SamplingParams(),
+        verify_width: int = 1,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
+        self.verify_width = verify_width
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
-        wanted = self.lookahead.max_draft_tokens + 1
+        wanted = max(self.lookahead.max_draft_tokens + 1, verify_width)
         if wanted > target.max_tokens_per_user:
             raise BadInput(
                 f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {target.name} takes "
@@ -103,6 +80,7 @@ class SpeculativeGenerator:
         max_new_tokens: int = 128,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        seeds: Sequence[int] | None = None,
         on_token: Callable[[TokenEvent], None] | None = None,
     ) -> list[GenerationResult]:
         """Generate for all prompts together.
@@ -112,13 +90,18 @@ class SpeculativeGenerator:
             max_new_tokens: per user.
             stop_token_ids: default: the target's end-of-sequence ids.
             stop_strings: text that ends a sequence.
+            seeds: of the users' own random generators, one per prompt; default sampling.seed + user.
             on_token: called for every emitted token, in order, outside the clocks.
 
         Returns:
             One result per prompt, in their order.
         """
         batch = self.new_batch(
-            prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+            prompts,
+            max_new_tokens=max_new_tokens,
+            stop_token_ids=stop_token_ids,
+            stop_strings=stop_strings,
+            seeds=seeds,
         )
         for event in self._events(batch):
             if on_token is not None:
@@ -132,11 +115,16 @@ class SpeculativeGenerator:
         max_new_tokens: int = 128,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        seeds: Sequence[int] | None = None,
     ) -> Iterator[TokenEvent]:
         """Like generate(), as an iterator of tokens; it may be left at any token."""
         return self._events(
             self.new_batch(
-                prompts, max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+                prompts,
+                max_new_tokens=max_new_tokens,
+                stop_token_ids=stop_token_ids,
+                stop_strings=stop_strings,
+                seeds=seeds,
             )
         )
 
@@ -175,7 +163,7 @@ class SpeculativeGenerator:
         drafted = batch.clock.now(self.target)
         acceptance = self.verify_draft_tokens(batch, draft)
         verified = batch.clock.now(self.target)
-        events, records = _commit_round(batch, draft, acceptance, verified)
+        events, records = commit_round(batch, draft, acceptance, verified)
         total_ns = batch.clock.now(self.target) - start
         times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
         batch.rounds.append([record and replace(record, **times) for record in records])
@@ -184,10 +172,11 @@ class SpeculativeGenerator:
 
     def generate_draft_tokens(self, batch: Batch) -> Draft:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
-        counts = self.lookahead.next([max(0, sequence.room - 1) for sequence in batch.sequences])
+        rooms = [max(0, sequence.room - 1) for sequence in batch.sequences]
+        kinds = self.drafter.expect(batch.contexts) if self.drafter else [None] * len(rooms)
+        counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
-            users = len(counts)
-            return Draft([[] for _ in range(users)], [None] * users, [[] for _ in range(users)])
+            return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
         return self.drafter.propose(
             batch.contexts,
             counts,
@@ -198,13 +187,14 @@ class SpeculativeGenerator:
 
     def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
         """Run the pending token and all drafted ones through the target in ONE forward, and judge every draft."""
-        width = 1 + max(map(len, draft.tokens))
-        tokens = torch.zeros((len(batch.sequences), width), dtype=torch.int64)
-        positions, lengths = [], []
-        for user, (sequence, drafted) in enumerate(zip(batch.sequences, draft.tokens, strict=True)):
-            tokens[user, : 1 + len(drafted)] = torch.tensor([sequence.tokens[-1], *drafted])
+        rows, positions = [], []
+        for sequence, drafted in zip(batch.sequences, draft.tokens, strict=True):
+            row = [sequence.tokens[-1], *drafted]
+            most = self.target.max_seq_len - sequence.pending_position
+            rows.append(row + row[:1] * (min(self.verify_width, most) - len(row)))
             positions.append(IDLE if sequence.finished else sequence.pending_position)
-            lengths.append(1 + len(drafted))
+        lengths = list(map(len, rows))
+        tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
         layers = self.drafter.feature_layers if self.drafter else ()
         options = {"features": layers} if layers else {}
         rows = self.target.forward(tokens, positions, lengths=lengths, argmax_only=self.sampling.greedy, **options)
@@ -226,6 +216,7 @@ class SpeculativeGenerator:
         max_new_tokens: int,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        seeds: Sequence[int] | None = None,
     ) -> Batch:
         """Check the request and make its state; the clock starts here."""
         if not prompts:
@@ -234,7 +225,10 @@ class SpeculativeGenerator:
             max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
         )
         sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
-        generators = [torch.Generator().manual_seed(self.sampling.seed + user) for user in range(len(prompts))]
+        seeds = [self.sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
+        if len(seeds) != len(prompts):
+            raise BadInput(f"{len(seeds)} seeds for {len(prompts)} prompts; give one seed per prompt")
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         return Batch(sequences, generators, RunClock())
 
     def stop_conditions(
@@ -269,37 +263,3 @@ class SpeculativeGenerator:
             )
             for user, sequence in enumerate(batch.sequences)
         ]
-
-
-def _commit_round(
-    batch: Batch, draft: Draft, acceptance: Acceptance, now_ns: int
-) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
-    """Append what stands, in order, until a stop; and count what was committed (times are filled in by the caller)."""
-    events: list[TokenEvent] = []
-    records: list[RoundRecord | None] = []
-    width = 1 + max(map(len, draft.tokens))
-    for user, sequence in enumerate(batch.sequences):
-        if sequence.finished:
-            records.append(None)
-            continue
-        drafted, accepted = draft.tokens[user], acceptance.accepted_counts[user]
-        own: Origin = "plain" if not drafted else "bonus" if accepted == len(drafted) else "recovered"
-        standing = [(drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
-        emitted = 0
-        for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
-            sequence.commit(token, origin, source, now_ns)
-            events.append(TokenEvent(user, token, origin, source))
-            emitted += 1
-            if sequence.finished:
-                break
-        cut = emitted <= accepted  # the stop fell on a drafted token: what was drafted after it counts for nothing
-        records.append(
-            RoundRecord(
-                index=len(batch.rounds),
-                drafted=emitted if cut else len(drafted),
-                accepted=emitted if cut else accepted,
-                emitted=emitted,
-                tokens_per_user=width,
-            )
-        )
-    return events, records

@@ -26,14 +26,19 @@ def make_console() -> Console:
 
 
 class StreamedText:
-    """Prints tokens as they come, each in the colour of its origin; a character of several tokens waits until it is whole."""
+    """Prints user 0's tokens as they come, each in the colour of its origin.
 
-    def __init__(self, console: Console, decode: Callable[[Sequence[int]], str], show_rounds: bool = False) -> None:
-        self.console, self.decode, self.show_rounds = console, decode, show_rounds
+    A character of several tokens waits until it is whole.
+    """
+
+    def __init__(self, console: Console, decode: Callable[[Sequence[int]], str]) -> None:
+        self.console, self.decode = console, decode
         self._tokens: list[int] = []
         self._shown = ""
 
     def __call__(self, event: TokenEvent) -> None:
+        if event.user != 0:
+            return
         self._tokens.append(event.token)
         text = self.decode(self._tokens)
         if text.endswith("\N{REPLACEMENT CHARACTER}"):
@@ -43,8 +48,6 @@ class StreamedText:
         if len(self._tokens) > 32:  # keep decoding short: start over at a boundary that is already on the screen
             self._tokens, self._shown = [], ""
         self.console.print(Text(new, style=STYLES[event.origin]), end="", soft_wrap=True)
-        if self.show_rounds and event.origin in ("recovered", "bonus", "plain"):
-            self.console.print(Text("|", style="dim"), end="")
 
 
 def legend() -> Text:
@@ -162,4 +165,11 @@ def verdict(record: dict[str, Any]) -> str:
             f"from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
         )
     parts.append(f"Speculative decoding time went to: {shares}.")
+    parts.append(
+        "Rounds by tokens drafted: " + ", ".join(f"{row['k']}: {row['rounds']}" for row in total["per_k"]) + "."
+    )
+    if len(total["per_source"]) > 1:
+        parts.append(
+            "Accepted tokens by drafter: " + ", ".join(f"{n} {c}" for n, c in total["per_source"].items()) + "."
+        )
     return " ".join(parts)

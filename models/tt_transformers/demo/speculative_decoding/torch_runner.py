@@ -50,7 +50,9 @@ def attend_by_position(
         ([1, N, H, D], None) as AttentionInterface wants it.
     """
     if softcap is not None or s_aux is not None:
-        raise BadInput(f"{type(module).__name__} uses soft-capped or sink attention, which TorchModelRunner does not have")
+        raise BadInput(
+            f"{type(module).__name__} uses soft-capped or sink attention, which TorchModelRunner does not have"
+        )
     groups = query.shape[1] // key.shape[1]
     outputs = []
     for segment in positional_cache.segments:
@@ -158,7 +160,9 @@ class TorchModelRunner:
             raise BadInput(f"{len(prompts)} prompts, but {self.name} was opened for 1 to {self.max_users} users")
         longest = max(len(prompt) for prompt in prompts)
         if longest > self.max_seq_len or not all(prompts):
-            raise BadInput(f"a prompt of {longest if all(prompts) else 0} tokens; {self.name} takes 1 to {self.max_seq_len}")
+            raise BadInput(
+                f"a prompt of {longest if all(prompts) else 0} tokens; {self.name} takes 1 to {self.max_seq_len}"
+            )
         segments, row = [], 0
         for user, prompt in enumerate(prompts):
             segments.append(Segment(user=user, start=0, count=len(prompt), first_row=row))
@@ -187,7 +191,9 @@ class TorchModelRunner:
             if start != IDLE:
                 count = width if lengths is None else lengths[user]
                 if not 0 <= start <= self.max_seq_len - count:
-                    raise BadInput(f"positions {start} to {start + count - 1} of user {user} are outside 0..{self.max_seq_len - 1}")
+                    raise BadInput(
+                        f"positions {start} to {start + count - 1} of user {user} are outside 0..{self.max_seq_len - 1}"
+                    )
                 segments.append(Segment(user=user, start=start, count=count, first_row=row))
                 row += count
         if not segments:
@@ -227,7 +233,11 @@ class TorchModelRunner:
         if torch.isfinite(logits.sum()):
             return
         per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
-        where = [(s.user, s.end - 1) for s in segments] if per_segment else [(s.user, p) for s in segments for p in range(s.start, s.end)]
+        where = (
+            [(s.user, s.end - 1) for s in segments]
+            if per_segment
+            else [(s.user, p) for s in segments for p in range(s.start, s.end)]
+        )
         bad = int((~torch.isfinite(logits)).any(-1).nonzero()[0]) if not torch.isfinite(logits).all() else 0
         user, position = where[bad]
         raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
@@ -285,4 +295,6 @@ def _check_architecture(model: PreTrainedModel, max_seq_len: int) -> None:
     if window and getattr(config, "use_sliding_window", True) and window < max_seq_len:
         raise BadInput(f"{kind} attends to a sliding window of {window} tokens; ask for max_seq_len <= {window}")
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
-        raise BadInput(f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position")
+        raise BadInput(
+            f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position"
+        )

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Choose K by the clock: the K that should emit most tokens per second, from what this run has measured so far."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.lookahead import check_draft_tokens
+from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
+
+WINDOW = 25  # samples behind a median
+PRIOR_ALPHA, PRIOR_WEIGHT = 0.5, 2.0  # an unknown draft is worth a try
+MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptances
+
+
+class Acceptances:
+    """How often the j-th token of one kind of draft is accepted, given that all before it were; recent rounds count more."""
+
+    def __init__(self, longest: int) -> None:
+        self._accepted = [PRIOR_ALPHA * PRIOR_WEIGHT] * longest
+        self._judged = [PRIOR_WEIGHT] * longest
+
+    def observe(self, drafted: int, accepted: int) -> None:
+        judged = min(accepted + 1, drafted)
+        for j in range(len(self._judged)):
+            # Positions that were never reached learn from the last one that was: later tokens are no easier.
+            reached = min(j, judged - 1)
+            weight = 1.0 if j < judged else 0.2
+            self._accepted[j] = MEMORY * self._accepted[j] + weight * (reached < accepted)
+            self._judged[j] = MEMORY * self._judged[j] + weight
+
+    def expected_tokens(self, count: int) -> float:
+        """1 + sum over j <= count of P(the first j tokens are accepted)."""
+        total = standing = 1.0
+        for accepted, judged in zip(self._accepted[:count], self._judged[:count], strict=True):
+            standing *= accepted / judged
+            total += standing
+        return total
+
+
+class Clockwork:
+    """Median durations in ns: of a verify by its number of rows, of drafting one token by kind."""
+
+    def __init__(self) -> None:
+        self._verify: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self._draft: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+
+    def observe(self, rows: int, verify_ns: int) -> None:
+        self._verify[rows].append(verify_ns)
+
+    def observe_draft(self, kind: str, ns_per_token: float) -> None:
+        self._draft[kind].append(ns_per_token)
+
+    def verify_ns(self, rows: int) -> float:
+        """Measured, or between its measured neighbours; beyond the widest it is taken to cost no more than that one: hope is
+        what makes an untried width tried, and one trial ends it (see widest_to_try)."""
+        known = sorted(self._verify)
+        below = max((n for n in known if n <= rows), default=known[0])
+        above = min((n for n in known if n >= rows), default=known[-1])
+        low, high = statistics.median(self._verify[below]), statistics.median(self._verify[above])
+        return low if above <= below else low + (high - low) * (rows - below) / (above - below)
+
+    def widest_to_try(self) -> int:
+        """Twice the widest measured: hope is allowed one step at a time."""
+        return 2 * max(self._verify)
+
+    def draft_ns(self, kind: str) -> float:
+        return statistics.median(self._draft[kind]) if self._draft[kind] else 0.0
+
+    def samples(self, rows: int) -> int:
+        return len(self._verify[rows]) if rows in self._verify else 0
+
+
+class AutoLookahead:
+    """Picks the K of `choices` that maximises expected tokens / (K * draft step + verify of K + 1), K = 0 included.
+
+    alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as running
+    medians. The first rounds are plain, so that there is something to compare with; when plain decoding is best, drafting is
+    tried again at intervals that double while it stays so, which bounds what a hopeless draft can cost.
+
+    Estimates outlive a generation: times are the machine's, and kinds of draft are alike from prompt to prompt.
+    Because K follows the clock, two runs with the same seed at temperature > 0 follow the same law but may emit different
+    tokens; at temperature 0 nothing of K can be seen in the text.
+
+    Args:
+        choices: the K to choose from; a fixed set, so that a device can have a trace of each.
+        min_probability: see Lookahead.
+    """
+
+    FIRST_PLAIN_ROUNDS = 2
+    REPROBE = (12, 192)  # rounds until drafting is tried again: at first, and at most
+    PLAIN_EVERY = 64  # rounds until the plain step is measured again while drafting pays
+
+    def __init__(self, choices: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16), *, min_probability: float = 0.0) -> None:
+        if 0 not in choices or len(choices) < 2:
+            raise BadInput(
+                f"auto chooses among {sorted(choices)}; the choices must hold 0 (plain decoding) and another K"
+            )
+        for choice in choices:
+            check_draft_tokens(choice)
+        self.choices = sorted(set(choices))
+        self.max_draft_tokens, self.min_probability = self.choices[-1], min_probability
+        self.clockwork = Clockwork()
+        self._acceptances: dict[str, Acceptances] = {}
+        self._rounds_since_plain = self._rounds_since_draft = 0
+        self._patience = self.REPROBE[0]
+        self._kinds: list[str | None] = []
+
+    def start(self, users: int) -> None:
+        """Keep what was learned."""
+
+    def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
+        self._kinds = list(kinds)
+        drafting = [user for user, (room, kind) in enumerate(zip(rooms, kinds, strict=True)) if room > 0 and kind]
+        if not drafting:
+            return [0] * len(rooms)
+        # A finished user has no room either, but neither has one about to end; one row too many changes no choice.
+        chosen = self._choose(len(rooms), [kinds[user] for user in drafting])
+        return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
+
+    def _choose(self, users: int, kinds: list[str]) -> int:
+        if self.clockwork.samples(users) < self.FIRST_PLAIN_ROUNDS or self._rounds_since_plain >= self.PLAIN_EVERY:
+            return 0
+
+        def tokens_per_ns(count: int) -> float:
+            tokens = users - len(kinds) + sum(self._acceptance(kind).expected_tokens(count) for kind in kinds)
+            draft_ns = count * max(self.clockwork.draft_ns(kind) for kind in kinds) if count else 0.0
+            return tokens / (draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
+
+        choices = [
+            k for k in self.choices if users + k * len(kinds) <= max(self.clockwork.widest_to_try(), users + len(kinds))
+        ]
+        best = max(choices, key=tokens_per_ns)
+        if best == 0 and self._rounds_since_draft >= self._patience:
+            self._patience = min(2 * self._patience, self.REPROBE[1])
+            return max(choices[1:], key=tokens_per_ns)
+        if best > 0:
+            self._patience = self.REPROBE[0]
+        return best
+
+    def _acceptance(self, kind: str) -> Acceptances:
+        return self._acceptances.setdefault(kind, Acceptances(self.max_draft_tokens))
+
+    def observe(self, records: Sequence[RoundRecord | None]) -> None:
+        live = [(record, kind) for record, kind in zip(records, self._kinds, strict=True) if record is not None]
+        drafted = [(record, kind) for record, kind in live if record.drafted]
+        first = live[0][0]
+        if all(record.emitted == record.accepted + 1 for record, _ in live):  # else a stop hid how much was verified
+            self.clockwork.observe(len(live) + sum(record.drafted for record, _ in live), first.verify_ns)
+        self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
+        self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
+        for record, kind in drafted:
+            self._acceptance(kind).observe(record.drafted, record.accepted)
+        for kind in {kind for _, kind in drafted}:
+            longest = max(record.drafted for record, other in drafted if other == kind)
+            self.clockwork.observe_draft(kind, first.draft_ns / longest)

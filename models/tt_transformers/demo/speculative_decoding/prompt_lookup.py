@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Prompt lookup: drafts at no cost from what the text has said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+
+class _Match(NamedTuple):
+    ngram: int  # its length
+    index: int  # of the token that followed it
+
+
+class PromptLookupDrafter:
+    """Drafts what followed the last tokens the last time they occurred (prompt lookup, Saxena 2023; vLLM's ngram).
+
+    The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing matches it
+    drafts nothing, and the round is a plain decode step. Example, n up to 3, K = 3:
+
+        context  the cat sat . the cat   ->  draft  sat . the   (after the 2-gram "the cat")
+
+    An occurrence that overlaps the end goes on into the draft itself, so a repeating text is drafted whole.
+    """
+
+    name = "prompt-lookup"
+    feature_layers: tuple[int, ...] = ()
+
+    def __init__(self, *, max_ngram: int = 3, min_ngram: int = 1) -> None:
+        if not 1 <= min_ngram <= max_ngram:
+            raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
+        self.max_ngram, self.min_ngram = max_ngram, min_ngram
+        self._follows: list[dict[tuple[int, ...], int]] = (
+            []
+        )  # per user: n-gram -> the index that follows its last occurrence
+        self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
+
+    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
+        """Forget the last generation."""
+        self._follows = [{} for _ in prompts]
+        self._indexed = [0] * len(prompts)
+
+    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
+        """A kind per length of the matching n-gram: long matches are right far more often than short ones."""
+        matches = [self._match(user, context) for user, context in enumerate(contexts)]
+        return [f"{self.name}-{match.ngram}" if match else None for match in matches]
+
+    def propose(
+        self,
+        contexts: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        *,
+        sampling: SamplingParams = SamplingParams(),
+        generators: Sequence[torch.Generator] = (),
+        min_probability: float = 0.0,
+    ) -> Draft:
+        """See Drafter.propose; its q is one-hot and it knows no probabilities."""
+        tokens = []
+        for user, (context, count) in enumerate(zip(contexts, counts, strict=True)):
+            match = self._match(user, context) if count else None
+            tokens.append(_continuation(context, match.index, count) if match else [])
+        return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
+
+    def _match(self, user: int, context: Sequence[int]) -> _Match | None:
+        follows = self._follows[user]
+        # The n-grams that end at the last token are what is looked up, so they are not in the index yet.
+        for end in range(self._indexed[user] + 1, len(context)):
+            for n in range(self.min_ngram, min(self.max_ngram, end) + 1):
+                follows[tuple(context[end - n : end])] = end
+        self._indexed[user] = max(self._indexed[user], len(context) - 1)
+        for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
+            index = follows.get(tuple(context[-n:]))
+            if index is not None:
+                return _Match(n, index)
+        return None
+
+    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+        """Nothing to do: the next context says it all."""
+
+    def close(self) -> None:
+        self._follows, self._indexed = [], []
+
+
+def _continuation(context: Sequence[int], index: int, count: int) -> list[int]:
+    """`count` tokens from context[index] on; past the end it goes on into the draft itself."""
+    drafted: list[int] = []
+    for i in range(index, index + count):
+        drafted.append(context[i] if i < len(context) else drafted[i - len(context)])
+    return drafted

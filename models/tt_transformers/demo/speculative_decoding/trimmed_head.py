@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Which output ids a trimmed draft head keeps (vocabulary-trimmed drafting: FR-Spec, Zhao et al. 2025).
+
+A draft model spends much of a step on its output layer (a fifth of it in a 1B Llama with 128,256 ids), and most text uses few
+of the ids. q is zero elsewhere, so what is emitted is the target's all the same; only tokens outside are never drafted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+
+def token_ids_from_file(path: Path | str) -> list[int]:
+    """The ids in a JSON list; BadInput names the file and what is wrong with it."""
+    path = Path(path)
+    try:
+        ids = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"the token ids file {path} cannot be read as JSON: {error}") from error
+    if not isinstance(ids, list) or not ids or not all(type(token) is int for token in ids):
+        raise BadInput(f"the token ids file {path} must hold a non-empty JSON list of whole numbers")
+    return ids
+
+
+def most_frequent_token_ids(text_file: Path | str, tokenizer: PreTrainedTokenizerBase, size: int) -> list[int]:
+    """The `size` ids most frequent in a text; special ids are always kept, and where the text has too few, the lowest ids
+    (the earliest merges, which are the commonest pieces) fill up."""
+    if size < 1:
+        raise BadInput(f"a trimmed head of {size} ids drafts nothing; give at least 1")
+    try:
+        text = Path(text_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the text {text_file} cannot be read: {error}") from error
+    counted = Counter(tokenizer.encode(text, add_special_tokens=False))
+    kept = dict.fromkeys(tokenizer.all_special_ids)
+    kept.update(dict.fromkeys(token for token, _ in counted.most_common(size)))
+    kept.update(dict.fromkeys(range(min(size, len(tokenizer)))))
+    return list(kept)[:size]

@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""tt_kv_write against real ttnn: what it hands to the update ops is what they take, and it costs no extra programs."""
+
+from functools import partial
+
+import pytest
+import ttnn
+from mock_wormhole.decode_step import (
+    CACHE_DTYPES,
+    LAYOUTS,
+    LLAMAS,
+    caches,
+    decode_heads,
+    integers,
+    page_table,
+    positions,
+    readable,
+)
+from mock_wormhole.refusal import refused
+
+from models.tt_transformers.demo.speculative_decoding import tt_kv_write
+from models.tt_transformers.demo.speculative_decoding.tt_kv_write import (
+    IndexedWrite,
+    RowLayout,
+    WritePositions,
+    choose_strategy,
+)
+
+OPS = ["paged_fused_update_cache", "paged_update_cache"]
+SEVERAL_TOKENS = [layout for layout in LAYOUTS if layout.tokens_per_user > 1]
+HOST_TRANSFERS = [
+    "from_buffer",
+    "from_torch",
+    "to_device",
+    "from_device",
+    "zeros",
+    "full",
+    "copy_host_to_device_tensor",
+]
+
+
+class Step:
+    """One layer's KV write as the model asks for it: `calls` are the stock calls (op, args, kwargs), in order."""
+
+    def __init__(self, device, model, layout, dtype, op_name):
+        self.device, self.model, self.layout = device, model.per_device(device), layout
+        self.current_pos, self.page_table = positions(device, layout), page_table(device, layout)
+        self.keys, self.values = caches(device, self.model, layout, dtype)
+        fused = op_name == "paged_fused_update_cache"
+        _, k_heads, v_heads = decode_heads(device, self.model, layout, fused=fused)
+        k, v = (self.keys, k_heads), (self.values, v_heads)
+        kwargs = {"update_idxs_tensor": self.current_pos, "page_table": self.page_table}
+        op = getattr(ttnn.experimental, op_name)
+        self.calls = [(op, k + v, kwargs)] if fused else [(op, k, kwargs), (op, v, kwargs)]
+
+    def run(self, write):
+        for op, args, kwargs in self.calls:
+            write(op, args, kwargs)
+
+    def run_with(self, strategy):
+        """One whole forward: prepare, then write."""
+        self.run(partial(strategy.write, prepared=strategy.prepare(self.current_pos, self.page_table)))
+
+    def programs(self, write):
+        """How many programs a cold run of `write` compiles."""
+        self.device.clear_program_cache()
+        self.run(write)
+        return self.device.num_program_cache_entries()
+
+
+def stock_write(op, args, kwargs):
+    op(*args, **kwargs)
+
+
+def forbid_host_transfers(monkeypatch):
+    """Whatever would move data between host and device fails from now on."""
+
+    def forbidden(name, *args, **kwargs):
+        raise AssertionError(f"{name} was called, and a trace cannot replay it")
+
+    for name in HOST_TRANSFERS:
+        monkeypatch.setattr(ttnn, name, partial(forbidden, name))
+
+
+class TestPositions:
+    """The vectors that one forward's layers share."""
+
+    @pytest.mark.parametrize("layout", LAYOUTS, ids=readable)
+    def test_are_like_the_positions_that_they_come_from(self, device, layout):
+        split = WritePositions(device, layout).split(positions(device, layout))
+        assert len(split) == layout.tokens_per_user
+        for update_idxs in split:
+            assert tuple(update_idxs.shape) == (layout.compiled_batch,)
+            assert (update_idxs.dtype, update_idxs.layout) == (ttnn.int32, ttnn.ROW_MAJOR_LAYOUT)
+            assert update_idxs.memory_config() == ttnn.DRAM_MEMORY_CONFIG
+            assert len(ttnn.get_device_tensors(update_idxs)) == device.get_num_devices()
+
+    def test_of_one_token_are_the_models_own(self, device):
+        current_pos = positions(device, RowLayout(4, 1))
+        (update_idxs,) = WritePositions(device, RowLayout(4, 1)).split(current_pos)
+        assert update_idxs is current_pos
+        assert device.num_program_cache_entries() == 0
+
+    @pytest.mark.parametrize("tokens", [2, 8, 32])
+    def test_need_one_program_whatever_t_is(self, device, tokens):
+        layout = RowLayout(1, tokens)
+        WritePositions(device, layout).split(positions(device, layout))
+        assert device.num_program_cache_entries() == 1
+
+    def test_of_another_batch_are_refused(self, device):
+        with refused("(?i)broadcast"):
+            WritePositions(device, RowLayout(1, 8)).split(positions(device, RowLayout(1, 4)))
+
+    def test_masks_are_given_back_once(self, device):
+        write = WritePositions(device, RowLayout(1, 4))
+        masks = list(write._masks)
+        assert [mask.is_allocated() for mask in masks] == [True] * 4
+        write.deallocate()
+        write.deallocate()
+        assert [mask.is_allocated() for mask in masks] == [False] * 4
+
+
+class TestWriteAsSeveralCalls:
+    @pytest.mark.parametrize("layout", [*LAYOUTS, RowLayout(1, 32)], ids=readable)
+    @pytest.mark.parametrize("dtype", CACHE_DTYPES, ids=readable)
+    @pytest.mark.parametrize("model", LLAMAS, ids=readable)
+    @pytest.mark.parametrize("op_name", OPS)
+    def test_makes_t_calls_of_one_program(self, device, op_name, model, dtype, layout):
+        step = Step(device, model, layout, dtype, op_name)
+        strategy = WritePositions(device, layout)
+        prepared = strategy.prepare(step.current_pos, step.page_table)
+        calls = []
+
+        def write(op, args, kwargs):
+            def counted(*args, **kwargs):
+                calls.append(op)
+                return op(*args, **kwargs)
+
+            strategy.write(counted, args, kwargs, prepared)
+
+        assert step.programs(stock_write) == 1
+        assert step.programs(write) == 1
+        assert len(calls) == layout.tokens_per_user * len(step.calls)
+
+    def test_would_be_caught_compiling_a_second_program(self, device):
+        """Negative control of the counting: a second call that differs (here in the page table's width) is counted."""
+        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat8_b, OPS[0])
+        narrower = integers(device, [0] * 64, (4, 16))
+
+        def write(op, args, kwargs):
+            op(*args, **kwargs)
+            op(*args, **{**kwargs, "page_table": narrower})
+
+        assert step.programs(write) == 2
+
+    @pytest.mark.parametrize("op_name", OPS)
+    def test_stages_nothing_and_compiles_nothing_once_warm(self, device, monkeypatch, op_name):
+        step = Step(device, LLAMAS[-1], RowLayout(1, 4), ttnn.bfloat8_b, op_name)
+        strategy = WritePositions(device, step.layout)
+        step.run_with(strategy)
+        device.set_program_cache_misses_allowed(False)
+        forbid_host_transfers(monkeypatch)
+        step.run_with(strategy)
+
+    def test_would_be_caught_staging_or_compiling(self, device, monkeypatch):
+        """Negative control of the two guards above."""
+        current_pos = positions(device, RowLayout(1, 4))
+        device.set_program_cache_misses_allowed(False)
+        with refused("(?i)cache miss"):
+            ttnn.where(current_pos, current_pos, -1)
+        forbid_host_transfers(monkeypatch)
+        with pytest.raises(AssertionError, match="from_buffer"):
+            WritePositions(device, RowLayout(1, 4))
+
+
+class TestWriteAsOneCall:
+    @pytest.mark.parametrize("layout", SEVERAL_TOKENS, ids=readable)
+    def test_addresses_every_row(self, device, layout):
+        keys, _ = caches(device, LLAMAS[0], layout, ttnn.bfloat16)
+        write = IndexedWrite(layout, cache=keys)
+        cache_rows = write.prepare(positions(device, layout), page_table(device, layout))
+        assert tuple(cache_rows.shape) == (1, layout.compiled_batch)
+        assert (cache_rows.dtype, cache_rows.layout) == (ttnn.int32, ttnn.ROW_MAJOR_LAYOUT)
+
+    @pytest.mark.parametrize("layout", [*SEVERAL_TOKENS, RowLayout(1, 32)], ids=readable)
+    @pytest.mark.parametrize("model", LLAMAS, ids=readable)
+    def test_takes_the_heads_as_they_come(self, device, model, layout):
+        step = Step(device, model, layout, ttnn.bfloat16, OPS[0])
+        step.run_with(IndexedWrite(layout, cache=step.keys))
+
+    def test_stages_nothing_and_compiles_nothing_once_warm(self, device, monkeypatch):
+        step = Step(device, LLAMAS[-1], RowLayout(4, 5), ttnn.bfloat16, OPS[0])
+        strategy = IndexedWrite(step.layout, cache=step.keys)
+        step.run_with(strategy)
+        device.set_program_cache_misses_allowed(False)
+        forbid_host_transfers(monkeypatch)
+        step.run_with(strategy)
+
+    def test_takes_no_heads_that_are_declared_otherwise_than_the_cache(self, device, monkeypatch):
+        """Why the write declares its tensors like the cache: as tt_transformers makes them the op refuses them."""
+        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat16, OPS[0])
+        monkeypatch.setattr(tt_kv_write, "_declared", lambda topology, tensor: tensor)
+        with refused("identical mesh topology"):
+            step.run_with(IndexedWrite(step.layout, cache=step.keys))
+
+    def test_takes_no_block_floats(self, device):
+        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat8_b, OPS[0])
+        with refused("BFLOAT16"):
+            step.run_with(IndexedWrite(step.layout, cache=step.keys))
+
+
+class TestStrategy:
+    @pytest.mark.parametrize(
+        "dtype, tokens, fused, indexed",
+        [
+            pytest.param(ttnn.bfloat16, 4, True, True, id="bfloat16"),
+            pytest.param(ttnn.bfloat8_b, 4, True, False, id="bfloat8_b"),
+            pytest.param(ttnn.bfloat16, 4, False, False, id="bfloat16-in-two-writes"),
+            pytest.param(ttnn.bfloat16, 1, True, False, id="bfloat16-one-token"),
+        ],
+    )
+    def test_is_one_call_where_the_cache_allows_it(self, device, dtype, tokens, fused, indexed):
+        layout = RowLayout(1, tokens)
+        keys, _ = caches(device, LLAMAS[0], layout, dtype)
+        strategy = choose_strategy(device, layout, cache=keys, fused=fused)
+        assert isinstance(strategy, IndexedWrite) == indexed
+
+    def test_is_several_calls_where_ttnn_has_no_such_op(self, device, monkeypatch):
+        monkeypatch.delattr(ttnn.experimental, "indexed_fused_update_cache")
+        keys, _ = caches(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat16)
+        assert isinstance(choose_strategy(device, RowLayout(1, 4), cache=keys, fused=True), WritePositions)
+
+
+class TestTheOpsRefuse:
+    """What the mock is worth: each of these raises, so the calls above were checked."""
+
+    @pytest.fixture(params=OPS)
+    def write_with(self, request, device):
+        """Call the stock op with one argument replaced."""
+        op, args, kwargs = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat8_b, request.param).calls[0]
+        return lambda **replaced: op(*args, **{**kwargs, **replaced})
+
+    def test_positions_that_are_unsigned(self, device, write_with):
+        with refused("update_idxs to have datatype INT32"):
+            write_with(update_idxs_tensor=integers(device, [0] * 4, dtype=ttnn.uint32))
+
+    def test_positions_that_are_tiled(self, device, write_with):
+        with refused("update_idxs to have memory layout in ROW MAJOR"):
+            write_with(update_idxs_tensor=ttnn.to_layout(integers(device, [0] * 4, (4, 1)), ttnn.TILE_LAYOUT))
+
+    def test_positions_of_another_batch(self, device, write_with):
+        with refused("Number of update_idxs"):
+            write_with(update_idxs_tensor=integers(device, [0] * 8))
+
+    def test_positions_in_l1(self, device, write_with):
+        with refused("update_idxs to have buffer type DRAM"):
+            write_with(update_idxs_tensor=ttnn.to_memory_config(integers(device, [0] * 4), ttnn.L1_MEMORY_CONFIG))
+
+    def test_a_page_table_of_another_batch(self, device, write_with):
+        with refused("(?i)batch size between page_table and input_tensor"):
+            write_with(page_table=page_table(device, RowLayout(1, 8)))
+
+    def test_a_page_table_that_is_unsigned(self, device, write_with):
+        with refused("page table to have datatype INT32"):
+            write_with(page_table=integers(device, [0] * 128, (4, 32), ttnn.uint32))
+
+    def test_a_page_table_wider_than_the_cache(self, device, write_with):
+        with refused("max_num_blocks_per_seq must be less"):
+            write_with(page_table=integers(device, [0] * 132, (4, 33)))
+
+    def test_a_cache_said_to_be_shared(self, write_with):
+        with refused("share_cache not supported with paged cache"):
+            write_with(share_cache=True)
+
+    @pytest.mark.parametrize("op_name", OPS)
+    def test_heads_of_another_model(self, device, op_name):
+        narrow, wide = (Step(device, model, RowLayout(1, 4), ttnn.bfloat8_b, op_name) for model in LLAMAS[:2])
+        op, args, kwargs = narrow.calls[0]
+        heads_of_another = [heads if at % 2 else args[at] for at, heads in enumerate(wide.calls[0][1])]
+        with refused("(?i)last dim|geometry"):
+            op(*heads_of_another, **kwargs)
+
+    def test_keys_and_values_on_the_same_cores(self, device):
+        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat8_b, OPS[0])
+        _, k_heads, v_heads = decode_heads(device, step.model, step.layout, fused=False)
+        op, _, kwargs = step.calls[0]
+        with refused("must not overlap"):
+            op(step.keys, k_heads, step.values, v_heads, **kwargs)
