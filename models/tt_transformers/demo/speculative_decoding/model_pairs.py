@@ -69,8 +69,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         ModelUnavailable: says what is missing and what to do about it.
     """
     source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
-    if not Path(source).exists():
-        _check_reachable(model_id)
+    check_reachable(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
@@ -81,8 +80,10 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     return model.to(device).eval(), tokenizer
 
 
-def _check_reachable(model_id: str) -> None:
-    """Fail in seconds rather than after transformers' long retries when there is no hub to ask."""
+def check_reachable(model_id: str) -> None:
+    """ModelUnavailable, in seconds rather than after transformers' long retries, if there is neither folder nor hub."""
+    if Path(model_id).exists():
+        return
     try:
         cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")
     except huggingface_hub.errors.HFValidationError as error:

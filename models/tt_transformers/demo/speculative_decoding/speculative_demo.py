@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
 from rich.console import Console
 from rich.text import Text
 
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.comparison import (
     NEAR_TIE_GAP,
     Comparison,
@@ -20,9 +22,12 @@ from models.tt_transformers.demo.speculative_decoding.comparison import (
 )
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
 from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, checked, pair_listing
+from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
+from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
-from models.tt_transformers.demo.speculative_decoding.prompts import encode
+from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
 from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.terminal import (
     StreamedText,
@@ -120,6 +125,35 @@ def check_lengths(requests: Sequence[Request], max_seq_len: int) -> None:
 def settings(options: DemoOptions) -> RunSettings:
     """The run as its result JSON names it."""
     return RunSettings(**{name: getattr(options, name) for name in RunSettings.__dataclass_fields__})
+
+
+@on_device
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    "pair, num_draft_tokens, users, temperature, num_prompts, max_new_tokens",
+    [
+        pytest.param("llama-1b-3b", 2, 1, 0.0, 10, 128, id="1b-3b-greedy-batch1"),
+        pytest.param("llama-1b-8b", 3, 1, 0.0, 10, 128, id="1b-8b-greedy-batch1"),
+        pytest.param("llama-1b-8b", 3, 1, 0.8, 10, 128, id="1b-8b-sampling-batch1"),
+        pytest.param("llama-1b-8b", 3, 4, 0.0, 10, 128, id="1b-8b-greedy-batch4"),
+        pytest.param("llama-1b-8b", 2, 1, 0.0, 1, 32, id="ci-smoke"),
+    ],
+)
+def test_speculative_demo(
+    pair, num_draft_tokens, users, temperature, num_prompts, max_new_tokens, optimizations, mesh_device, device_params,
+    reset_seeds,
+):  # fmt: skip
+    """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
+    run = DeviceRun(
+        pair=available(named_pair(pair)),
+        prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts],
+        num_draft_tokens=num_draft_tokens,
+        users=users,
+        sampling=SamplingParams(temperature=temperature),
+        max_new_tokens=max_new_tokens,
+        optimizations=optimizations,
+    )
+    check_record(run_on_device(mesh_device, run))
 
 
 if __name__ == "__main__":

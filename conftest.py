@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""tt-metal's fixtures, as far as this repository's device tests use them, for sessions that do not load tt-metal's conftest.
+
+Inside a tt-metal checkout the copied package uses tt-metal's own fixtures; this file is not copied.
+"""
+
+import importlib.util
+import random
+
+import numpy
+import pytest
+import torch
+
+
+@pytest.fixture
+def reset_seeds():
+    """tt-metal's seed for every generator, and the states of before afterwards."""
+    before = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    random.seed(213919)
+    numpy.random.seed(213919)
+    torch.manual_seed(213919)
+    yield
+    random.setstate(before[0])
+    numpy.random.set_state(before[1])
+    torch.set_rng_state(before[2])
+
+
+@pytest.fixture
+def device_params(request):
+    """Options of open_mesh_device; the trace region is the test's own sum over both models."""
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture
+def mesh_device(request, device_params):
+    """The mesh that the test asks for (indirect), opened and closed; a skip that says what is missing."""
+    if importlib.util.find_spec("ttnn") is None:
+        pytest.skip("ttnn is not installed, so there is no Tenstorrent device to open")
+    if importlib.util.find_spec("models.tt_transformers.tt") is None:
+        pytest.skip("no tt-metal checkout on PYTHONPATH (set PYTHONPATH=$PWD:$TT_METAL_HOME)")
+    import ttnn
+
+    rows, columns = request.param
+    try:
+        found = ttnn.get_num_devices()
+    except RuntimeError as reason:
+        pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
+    if rows * columns > found:
+        pytest.skip(f"a mesh of {rows}x{columns} devices was asked for, and {found} are there")
+    fabric = device_params.pop("fabric_config", None) if rows * columns > 1 else None
+    device_params.pop("fabric_config", None)
+    if fabric:
+        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+    try:
+        mesh = ttnn.open_mesh_device(ttnn.MeshShape(rows, columns), **device_params)
+        try:
+            yield mesh
+        finally:
+            ttnn.close_mesh_device(mesh)
+    finally:
+        if fabric:
+            ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)

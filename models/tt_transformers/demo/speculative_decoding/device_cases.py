@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""What the device tests of this folder share: mesh and device parameters, and how a model is found or a test skipped."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair, check_reachable
+
+MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
+# Published trace regions of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K); a pair holds both models' traces.
+TRACE_REGION_SIZE = 50_000_000 + 10_000_000
+DEVICE_PARAMS = {"fabric_config": True, "trace_region_size": TRACE_REGION_SIZE, "num_command_queues": 1}
+
+on_the_mesh = [
+    pytest.mark.parametrize("optimizations", ["performance", "accuracy"]),
+    pytest.mark.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"]),
+    pytest.mark.parametrize(
+        "mesh_device",
+        [MESH_SHAPES.get(os.environ.get("MESH_DEVICE", ""), (1, 1))],
+        indirect=True,
+        ids=[os.environ.get("MESH_DEVICE", "N150")],
+    ),
+]
+
+
+def on_device(test: Any) -> Any:
+    """Decorator: a device test over the mesh of MESH_DEVICE (default N150), in both of upstream's precisions."""
+    for mark in on_the_mesh:
+        test = mark(test)
+    return pytest.mark.device(test)
+
+
+def available(pair: ModelPair) -> ModelPair:
+    """The pair, or a skip that says which model cannot be had here.
+
+    SPECULATIVE_TARGET and SPECULATIVE_DRAFT (ids or folders) take the place of the pair's own models.
+    """
+    pair = replace(
+        pair,
+        target=os.environ.get("SPECULATIVE_TARGET", pair.target),
+        draft=os.environ.get("SPECULATIVE_DRAFT", pair.draft),
+    )
+    for model_id in (pair.target, pair.draft):
+        try:
+            check_reachable(model_id)
+        except ModelUnavailable as reason:
+            pytest.skip(str(reason))
+    return pair

@@ -1,0 +1,25 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Llama-3.2-1B drafts for the 8B target on a Wormhole: lossless, and measured against the stock target."""
+
+import pytest
+
+from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
+from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
+from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
+from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, load_prompts
+
+
+@on_device
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("num_draft_tokens", [1, 2, 3, 4], ids=lambda k: f"k{k}")
+def test_pair_equals_the_stock_target(num_draft_tokens, optimizations, mesh_device, device_params, reset_seeds):
+    pair = available(named_pair("llama-1b-8b"))
+    prompts = load_prompts(SAMPLE_PROMPTS)[:2]
+    check_record(
+        run_on_device(
+            mesh_device,
+            DeviceRun(pair=pair, prompts=prompts, num_draft_tokens=num_draft_tokens, optimizations=optimizations),
+        )
+    )
