@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.tiny import greedy_by_recomputation, tiny_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from models.tt_transformers.demo.speculative_decoding.draft_answers import AnswerOptions, answer_batch, passage, too_close
+from models.tt_transformers.demo.speculative_decoding.draft_answers import (
+    AnswerOptions,
+    answer_batch,
+    passage,
+    too_close,
+)
 from models.tt_transformers.demo.speculative_decoding.draft_prompts import PLAIN, make_prompts
 from models.tt_transformers.demo.speculative_decoding.draft_training import (
     Rollout,
@@ -63,7 +69,9 @@ def answers(target) -> list[Answer]:
 def test_answers_are_the_targets_own_and_carry_its_features(target):
     prompts = [[3, 4, 5], [6], [7, 8, 9, 10, 11]]
     options = AnswerOptions(new_tokens=20, sampled_every=0)
-    eos = frozenset([greedy_by_recomputation(target, [6], 9)[0][-1]])  # some answers end early, which compacts the batch
+    eos = frozenset(
+        [greedy_by_recomputation(target, [6], 9)[0][-1]]
+    )  # some answers end early, which compacts the batch
     rows = answer_batch(target, prompts, LAYERS, eos_ids=eos, generator=torch.Generator(), options=options)
     lengths = set()
     for prompt, (tokens, features) in zip(prompts, rows):
@@ -211,7 +219,9 @@ def target_folder(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_folder, tmp_path):
     output, work = tmp_path / "draft.safetensors", tmp_path / "work"
-    arguments = f"--target {target_folder} --name tiny --work {work} --output {output} --dtype float32 --shards 1".split()
+    arguments = (
+        f"--target {target_folder} --name tiny --work {work} --output {output} --dtype float32 --shards 1".split()
+    )
     arguments += "--reading-shards 0 --prompts-per-shard 12 8 --held-out-prompts 6 4 --new-tokens 24 --epochs 2".split()
     arguments += "--draft-vocabulary 64 --tokens-per-batch 1024 --seed 1".split()
     assert main(arguments) == 0
@@ -222,10 +232,11 @@ def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_
     assert draft.spec.target_name == "tiny" and draft.spec.draft_vocab_size == 64 and 0 in draft.token_ids
     shard = work / "shards" / "answers-0000.safetensors"
     written = shard.stat().st_mtime_ns
-    first = output.read_bytes()
+    first = load_file(output)
     assert main(arguments) == 0
-    assert shard.stat().st_mtime_ns == written and output.read_bytes() == first
-    assert {answer.category for answer in load_answers([shard])} <= {"code", *PLAIN, "summarising", "editing", "extraction", "translation"}
+    assert shard.stat().st_mtime_ns == written
+    assert all(torch.equal(value, first[name]) for name, value in load_file(output).items())
+    assert {answer.category for answer in load_answers([shard])} >= set(PLAIN)
 
 
 def test_the_command_reports_what_it_cannot_do(tmp_path):

@@ -35,8 +35,8 @@ class SamplingParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature <= 100.0:
-            raise BadInput(f"temperature {self.temperature} is not in [0, 100]; 0 is greedy decoding")
+        if self.temperature != 0.0 and not 1e-6 <= self.temperature <= 100.0:  # below, logits / temperature overflows
+            raise BadInput(f"temperature {self.temperature} is neither 0 (greedy decoding) nor in [0.000001, 100]")
         if self.top_k < 0:
             raise BadInput(f"top-k {self.top_k} is negative; 0 keeps every token")
         if not 0.0 < self.top_p <= 1.0:

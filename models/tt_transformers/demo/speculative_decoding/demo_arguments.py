@@ -11,7 +11,7 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT
 from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES
 
 PROG = "speculative_demo"
-DRAFTERS = ("model", "prompt-lookup", "hybrid")
+DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 DEFAULT_K = 4
 WIDEST_AUTOMATIC_K = 16
@@ -33,9 +33,11 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--drafter",
         choices=DRAFTERS,
-        help="who drafts: a draft model, prompt lookup, or hybrid: prompt lookup where the text repeats itself and the "
-        "draft model elsewhere (default: the draft model if there is one)",
+        help="who drafts: a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text "
+        "repeats itself and the draft model or feature draft elsewhere (default: the draft model if there is one, else "
+        "hybrid if there is a feature draft, else prompt-lookup)",
     )
+    models.add_argument("--draft-file", metavar="FILE", help="a feature draft trained for the target (train_draft.py)")
     models.add_argument(
         "--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids"
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import DEFAULT_K, WIDEST_AUTOMATIC_K
@@ -36,6 +37,7 @@ class DemoOptions:
     pair: str | None
     target: str
     draft: str | None
+    draft_file: Path | None
     drafter: str
     backend: str
     device: str
@@ -63,14 +65,8 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     Raises:
         BadInput: names the option, what it allows and what to do.
     """
-    pair, target, draft = _models(arguments)
-    drafter = arguments.drafter or ("model" if draft else "prompt-lookup")
-    if drafter != "prompt-lookup" and draft is None:
-        raise BadInput(
-            f"--drafter {drafter} needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup"
-        )
-    if drafter == "prompt-lookup" and arguments.draft:
-        raise BadInput("--draft names a model, but --drafter prompt-lookup uses none; drop one of them")
+    pair, target, draft, draft_file = _models(arguments)
+    drafter = _drafter(arguments, draft, draft_file)
     if arguments.num_draft_tokens is not None:
         _check_range("--num-draft-tokens", arguments.num_draft_tokens, 1, MAX_DRAFT_TOKENS)
     _check_range("--batch-size", arguments.batch_size, 1)
@@ -97,7 +93,8 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     return DemoOptions(
         pair=pair,
         target=target,
-        draft=None if drafter == "prompt-lookup" else draft,
+        draft=draft if drafter in ("model", "hybrid") else None,
+        draft_file=draft_file if drafter == "feature" or (drafter == "hybrid" and not draft) else None,
         drafter=drafter,
         backend=arguments.backend,
         device=arguments.device,
@@ -122,14 +119,36 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     )
 
 
-def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None]:
-    """(pair name or None, target, draft or None)"""
+def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None, Path | None]:
+    """(pair name or None, target, draft model or None, feature draft or None)"""
+    draft_file = Path(arguments.draft_file) if arguments.draft_file else None
+    if draft_file is not None and not draft_file.is_file():
+        raise BadInput(f"--draft-file {draft_file}: there is no such file; make one with train_draft.py")
     if arguments.target:
         if arguments.pair:
             raise BadInput("--pair and --target were both given; give one")
-        return None, arguments.target, arguments.draft
+        return None, arguments.target, arguments.draft, draft_file
     pair = named_pair(arguments.pair or "smollm2")
-    return pair.name, pair.target, arguments.draft or pair.draft
+    if pair.draft_file and not (
+        arguments.draft or draft_file or pair.draft_path or arguments.drafter == "prompt-lookup"
+    ):
+        logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
+    return pair.name, pair.target, arguments.draft or pair.draft, draft_file or pair.draft_path
+
+
+def _drafter(arguments: argparse.Namespace, draft: str | None, draft_file: Path | None) -> str:
+    drafter = arguments.drafter or ("model" if draft else "hybrid" if draft_file else "prompt-lookup")
+    if arguments.draft and arguments.draft_file:
+        raise BadInput("--draft and --draft-file were both given; give one")
+    if drafter == "prompt-lookup" and (arguments.draft or arguments.draft_file):
+        raise BadInput("--drafter prompt-lookup uses no draft, but one was named; drop one of them")
+    if drafter == "model" and draft is None:
+        raise BadInput("--drafter model needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup")
+    if drafter == "feature" and draft_file is None:
+        raise BadInput("--drafter feature needs a feature draft of the target; add --draft-file FILE (train_draft.py)")
+    if drafter == "hybrid" and draft is None and draft_file is None:
+        raise BadInput("--drafter hybrid needs a draft; add --draft ID_OR_PATH or --draft-file FILE")
+    return drafter
 
 
 def _lookahead(arguments: argparse.Namespace, pair: str | None) -> tuple[str, int]:
@@ -143,8 +162,8 @@ def _draft_head(arguments: argparse.Namespace, drafter: str) -> DraftHead | None
     ids_file, text_file, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
     if ids_file is None and text_file is None and size is None:
         return None
-    if drafter == "prompt-lookup":
-        raise BadInput("a trimmed head is a draft model's, and --drafter prompt-lookup has none; add --draft")
+    if drafter in ("prompt-lookup", "feature"):
+        raise BadInput(f"a trimmed head is a draft model's, and --drafter {drafter} has none; add --draft")
     if (ids_file is None) == (text_file is None) or (text_file is None) != (size is None):
         raise BadInput("give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
     for option, file in (("--draft-head-ids", ids_file), ("--draft-head-text", text_file)):

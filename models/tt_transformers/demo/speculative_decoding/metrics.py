@@ -198,3 +198,19 @@ class RoundModel:
 
 def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    rank = (len(ordered) - 1) * percent / 100.0
+    below = int(rank)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def tpot_ms(decode_s: float | None, num_tokens: int) -> float | None:
+    """Time per output token: decode_s / (tokens - 1), in ms. The first token is the prefill's and belongs to TTFT."""
+    return None if decode_s is None else ratio(1e3 * decode_s, num_tokens - 1)

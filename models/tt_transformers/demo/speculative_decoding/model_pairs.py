@@ -18,23 +18,42 @@ from models.tt_transformers.demo.speculative_decoding.embedded_model import embe
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 
 EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
+EMBEDDED_DRAFTS = Path(__file__).resolve().parents[4] / "embedded_drafts"  # in this repository, outside the package
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class ModelPair:
-    """A target and the draft model that speaks its tokens (None: prompt lookup drafts)."""
+    """A target, and who drafts for it.
+
+    Attributes:
+        draft: a draft model that speaks the target's tokens, if any.
+        draft_file: a trained feature draft (feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is missing.
+    """
 
     name: str
     target: str
     draft: str | None
     description: str
+    draft_file: str | None = None
+
+    @property
+    def draft_path(self) -> Path | None:
+        """The feature draft's file, if it is there (a copy of this folder alone does not carry it)."""
+        path = EMBEDDED_DRAFTS / self.draft_file if self.draft_file else None
+        return path if path is not None and path.is_file() else None
 
 
 PAIRS = {
     pair.name: pair
     for pair in (
-        ModelPair("smollm2", EMBEDDED, None, "SmolLM2-135M-Instruct from PyPI; needs no hub and no account"),
+        ModelPair(
+            "smollm2",
+            EMBEDDED,
+            None,
+            "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
+            draft_file="smollm2-135m-instruct-feature-draft.safetensors",
+        ),
         ModelPair(
             "llama-1b-3b",
             "meta-llama/Llama-3.2-3B-Instruct",

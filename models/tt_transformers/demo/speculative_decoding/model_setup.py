@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, DraftHead
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model
@@ -30,7 +31,7 @@ def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     """Load target and drafter, yield the generator, release both whatever happens."""
     model, tokenizer = load_model(options.target, device=options.device, dtype=options.dtype)
     target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
-    drafter = _drafter(options, tokenizer)
+    drafter = _drafter(options, model, tokenizer)
     try:
         yield SpeculativeGenerator(
             target,
@@ -55,9 +56,17 @@ def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     return AutoLookahead({*(k for k in AUTO_CHOICES if k <= num_draft_tokens), num_draft_tokens})
 
 
-def _drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> Drafter:
+def _drafter(options: DemoOptions, target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Drafter:
     if options.drafter == "prompt-lookup":
         return PromptLookupDrafter()
+    if options.draft_file is not None:
+        drafter: Drafter = FeatureDrafter.from_file(options.draft_file, target)
+    else:
+        drafter = _model_drafter(options, tokenizer)
+    return HybridDrafter(PromptLookupDrafter(), drafter) if options.drafter == "hybrid" else drafter
+
+
+def _model_drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> ModelDrafter:
     model, draft_tokenizer = load_model(options.draft, device=options.device, dtype=options.dtype)
     check_same_tokenizer(tokenizer, draft_tokenizer, target_name=options.target, draft_name=options.draft)
     runner = TorchModelRunner(
@@ -67,8 +76,7 @@ def _drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> Drafte
         max_users=options.batch_size,
         head_token_ids=_head_token_ids(options.draft_head, tokenizer),
     )
-    drafter = ModelDrafter(runner)
-    return HybridDrafter(PromptLookupDrafter(), drafter) if options.drafter == "hybrid" else drafter
+    return ModelDrafter(runner)
 
 
 def _head_token_ids(head: DraftHead | None, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:

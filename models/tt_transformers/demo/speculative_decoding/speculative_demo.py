@@ -124,7 +124,10 @@ def check_lengths(requests: Sequence[Request], max_seq_len: int) -> None:
 
 def settings(options: DemoOptions) -> RunSettings:
     """The run as its result JSON names it."""
-    return RunSettings(**{name: getattr(options, name) for name in RunSettings.__dataclass_fields__})
+    fields = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
+    if options.draft_file is not None:
+        fields["draft"] = options.draft_file.stem
+    return RunSettings(**fields)
 
 
 @on_device
