@@ -90,10 +90,7 @@ class Comparison:
         self._batches = 0
 
     def warm_up(self, requests: Sequence[Request]) -> None:
-        """Every width once, then both arms on a short piece of one batch, so that no clock sees a first time."""
-        target = self.generator.target
-        widest = self.generator.lookahead.max_draft_tokens + 1
-        target.warmup(range(1, widest + 1), argmax_only=self.generator.sampling.greedy)
+        """Both arms on a short piece of one batch, so that no clock sees a first time (widths: see ModelRunner.warmup)."""
         self._speculative(requests, 8, (), None)
         if self.with_baseline:
             self._plain(requests, 4, ())

@@ -15,6 +15,7 @@ from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import DEFAULT_K, WIDEST_AUTOMATIC_K
+from models.tt_transformers.demo.speculative_decoding.device_cases import mesh_shape
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, PAIRS, named_pair
@@ -79,6 +80,12 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     _check_range("--max-seq-len", arguments.max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
     _check_device(arguments.backend, arguments.device, arguments.dtype)
+    if arguments.backend == "tt" and (drafter == "feature" or (drafter == "hybrid" and not draft)):
+        raise BadInput(
+            "tt_transformers gives no hidden states to a feature draft; with --backend tt choose another --drafter"
+        )
+    if arguments.backend == "tt" and _draft_head(arguments, drafter) is not None:
+        raise BadInput("a trimmed head is not available with --backend tt; drop the --draft-head options")
     if arguments.prompt is not None and arguments.prompts:
         raise BadInput("--prompt and --prompts were both given; give one")
     if arguments.prompt is not None:
@@ -188,6 +195,7 @@ def _check_device(backend: str, device: str, dtype: str) -> None:
             raise ModelUnavailable(
                 "--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch here"
             )
+        mesh_shape()
         return
     if device not in ("cpu", "cuda"):
         raise BadInput(f"--device {device} is not known; it must be cpu or cuda")

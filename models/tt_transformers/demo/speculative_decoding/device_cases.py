@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair, check_reachable
 
 MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
@@ -19,12 +19,21 @@ MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
 TRACE_REGION_SIZE = 50_000_000 + 10_000_000
 DEVICE_PARAMS = {"fabric_config": True, "trace_region_size": TRACE_REGION_SIZE, "num_command_queues": 1}
 
+
+def mesh_shape() -> tuple[int, int]:
+    """(rows, columns) of the mesh that MESH_DEVICE names, default N150; BadInput lists the names."""
+    name = os.environ.get("MESH_DEVICE", "N150")
+    if name not in MESH_SHAPES:
+        raise BadInput(f"MESH_DEVICE is {name}; it must be one of {', '.join(MESH_SHAPES)}")
+    return MESH_SHAPES[name]
+
+
 on_the_mesh = [
     pytest.mark.parametrize("optimizations", ["performance", "accuracy"]),
     pytest.mark.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"]),
     pytest.mark.parametrize(
         "mesh_device",
-        [MESH_SHAPES.get(os.environ.get("MESH_DEVICE", ""), (1, 1))],
+        [MESH_SHAPES.get(os.environ.get("MESH_DEVICE", "N150"), (1, 1))],
         indirect=True,
         ids=[os.environ.get("MESH_DEVICE", "N150")],
     ),

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, DraftHead
+from models.tt_transformers.demo.speculative_decoding.device_cases import DEVICE_PARAMS, mesh_shape
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
@@ -28,11 +29,20 @@ AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
 @contextmanager
 def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
-    """Load target and drafter, yield the generator, release both whatever happens."""
+    """Load target and drafter, warm up, yield the generator, release everything whatever happens."""
+    opener = open_tt_generator if options.backend == "tt" else open_torch_generator
+    with opener(options) as generator:
+        yield generator
+
+
+@contextmanager
+def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
+    """On CPU or CUDA."""
     model, tokenizer = load_model(options.target, device=options.device, dtype=options.dtype)
     target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
     drafter = _drafter(options, model, tokenizer)
     try:
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
         yield SpeculativeGenerator(
             target,
             drafter,
@@ -44,6 +54,50 @@ def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     finally:
         drafter.close()
         target.close()
+
+
+@contextmanager
+def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
+    """On the mesh that MESH_DEVICE names (default N150). Its plain arm is the pair's own target, one row wide; device_run.py
+    compares with the stock target instead."""
+    import ttnn
+
+    from models.tt_transformers.demo.speculative_decoding.tt_pair import ModelRequest, open_models, safe_to_trace
+
+    lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
+    drafted = lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens)
+    greedy, unsure = options.sampling.greedy, lookahead.min_probability > 0.0
+    widths = tuple(sorted({k + 1 for k in drafted}))
+    requests = [ModelRequest(model_id=options.target, tokens_per_user=widths, ids=greedy, logits=not greedy)]
+    if options.draft is not None:
+        ids = greedy and not unsure
+        requests.append(ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids))
+    with ExitStack() as opened:
+        mesh = ttnn.open_mesh_device(
+            ttnn.MeshShape(*mesh_shape()), trace_region_size=DEVICE_PARAMS["trace_region_size"]
+        )
+        opened.callback(ttnn.close_mesh_device, mesh)
+        runners = open_models(
+            mesh,
+            requests,
+            users=options.batch_size,
+            max_seq_len=options.max_seq_len,
+            enable_trace=safe_to_trace(mesh),
+        )
+        for runner in runners:
+            opened.callback(runner.close)
+        target, *drafts = runners
+        drafter: Drafter = ModelDrafter(drafts[0]) if drafts else PromptLookupDrafter()
+        if options.drafter == "hybrid":
+            drafter = HybridDrafter(PromptLookupDrafter(), drafter)
+        yield SpeculativeGenerator(
+            target,
+            drafter,
+            lookahead=lookahead,
+            sampling=options.sampling,
+            verify_width=options.num_draft_tokens + 1 if options.exact else 1,
+            tokenizer=target.tokenizer,
+        )
 
 
 def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
