@@ -11,7 +11,7 @@ MODULE := models.tt_transformers.demo.speculative_decoding
 SOURCES := models tests conftest.py
 ARGS ?=
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format fuzz soak bench report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s:
@@ -21,6 +21,15 @@ demo: $(VENV)/ready ## speculative against plain decoding on ten real prompts; o
 
 test: $(VENV)/ready lint ## every test that this machine can run
 	$(RUN) -m pytest $(ARGS)
+
+fuzz: $(VENV)/ready ## a million emitted tokens of random cases against an independent greedy loop (or ARGS="--seconds 60")
+	OMP_NUM_THREADS=1 $(RUN) tests/fuzz/fuzz.py $(if $(ARGS),$(ARGS),--tokens 1000000)
+
+soak: $(VENV)/ready ## the long limits-and-load tests
+	$(RUN) -m pytest -m soak $(ARGS)
+
+bench: $(VENV)/ready ## what the loop itself costs, as ratios
+	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
 
 lint: $(VENV)/ready ## formatting and static checks
 	$(VENV)/bin/black --check --quiet $(SOURCES)

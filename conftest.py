@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""tt-metal's fixtures, as far as this repository's device tests use them, for sessions that do not load tt-metal's conftest.
+"""tt-metal's fixtures, as far as this repository's device tests use them, for sessions that do not load tt-metal's
+conftest.
 
 Inside a tt-metal checkout the copied package uses tt-metal's own fixtures; this file is not copied.
 """

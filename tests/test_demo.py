@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.model_folder import save_tiny_model
 
 from models.tt_transformers.demo.speculative_decoding import acceptance
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
-from support.model_folder import save_tiny_model
 
 ROOT = Path(__file__).parents[1]
 CATEGORIES = {
@@ -30,9 +30,10 @@ CATEGORIES = {
     "reasoning",
 }
 PROMPT_KEYS = {
-    "prompt", "category", "prompt_tokens", "tokens", "baseline_tokens", "identical", "first_divergence", "finish_reason",
-    "ttft_ms", "baseline_ttft_ms", "decode_s", "baseline_decode_s", "decode_tps", "baseline_decode_tps", "speedup", "rounds",
-    "drafted", "accepted", "accepted_per_position", "acceptance_rate", "tokens_per_round",
+    "prompt", "category", "prompt_tokens", "tokens", "baseline_tokens", "identical", "first_divergence",
+    "finish_reason", "ttft_ms", "baseline_ttft_ms", "decode_s", "baseline_decode_s", "decode_tps",
+    "baseline_decode_tps", "speedup", "rounds", "drafted", "accepted", "accepted_per_position",
+    "acceptance_rate", "tokens_per_round",
 }  # fmt: skip
 RUN_KEYS = {"schema", "pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens"}
 RUN_KEYS |= {"environment", "prompts", "summary"}
@@ -93,7 +94,14 @@ def test_without_baseline_nothing_is_claimed(target, tmp_path, capsys):
     status, result = result_of(tmp_path, "--target", target, "--prompt", "aaaa", "--no-baseline")
     assert status == 0
     row, total = result["prompts"][0], result["summary"]
-    for key in ("baseline_tokens", "identical", "baseline_ttft_ms", "baseline_decode_s", "baseline_decode_tps", "speedup"):
+    for key in (
+        "baseline_tokens",
+        "identical",
+        "baseline_ttft_ms",
+        "baseline_decode_s",
+        "baseline_decode_tps",
+        "speedup",
+    ):
         assert row[key] is None
     assert total["speedup"] is None and total["c"] is None and total["predicted_speedup"] is None
     assert "not measured" in capsys.readouterr().out

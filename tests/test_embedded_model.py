@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from models.tt_transformers.demo.speculative_decoding import embedded_model
-from models.tt_transformers.demo.speculative_decoding.embedded_model import cache_folder, embedded_model_folder, gguf_file
+from models.tt_transformers.demo.speculative_decoding.embedded_model import (
+    cache_folder,
+    embedded_model_folder,
+    gguf_file,
+)
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +92,9 @@ def convert(source, folder):
 embedded_model._convert = convert
 print(embedded_model.embedded_model_folder(Path({str(gguf)!r}), Path({str(tmp_path / "cache")!r})))
 """
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     outputs = [process.communicate()[0].split() for process in both]
     assert all(process.returncode == 0 for process in both)
     assert sorted(map(len, outputs)) == [1, 2] and outputs[0][-1] == outputs[1][-1]

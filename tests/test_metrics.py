@@ -48,7 +48,10 @@ def test_a_sure_draft():
 
 
 def test_round_model_of_one_k_is_the_formula():
-    rounds = [round_of(2, 2, draft_ns=40, verify_ns=120, total_ns=170), round_of(2, 1, draft_ns=60, verify_ns=120, total_ns=190)]
+    rounds = [
+        round_of(2, 2, draft_ns=40, verify_ns=120, total_ns=170),
+        round_of(2, 1, draft_ns=60, verify_ns=120, total_ns=190),
+    ]
     model = RoundModel.measured(rounds, [100, 100, 100])
     assert (model.alpha, model.c, model.v) == (pytest.approx(3 / 4), pytest.approx(0.25), pytest.approx(1.2))
     assert model.predicted_speedup(rounds) == pytest.approx(metrics.predicted_speedup(3 / 4, 2, 0.25, 1.2))

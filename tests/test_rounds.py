@@ -7,14 +7,14 @@ import math
 
 import pytest
 import torch
-
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 from support.doubles import PoisoningRunner, ScriptedDrafter, knowing
 from support.tiny import greedy_by_recomputation, tiny_llama
+
+from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 
 VOCAB = 32
 MODEL = tiny_llama(0, vocab=VOCAB)
@@ -87,7 +87,8 @@ class TestRollback:
     @pytest.mark.parametrize("num_draft_tokens", [1, 2, 4, 8])
     @pytest.mark.parametrize("draft", ["self", "other"])
     def test_nothing_past_the_committed_tokens_is_read(self, num_draft_tokens, draft):
-        """Target and draft are poisoned past their positions before every forward; the self-draft has full acceptances."""
+        """Target and draft are poisoned past their positions before every forward; the self-draft
+        has full acceptances."""
         target = runner(cls=PoisoningRunner)
         model = MODEL if draft == "self" else tiny_llama(1, vocab=VOCAB)
         draft_runner = PoisoningRunner(model, max_seq_len=128)

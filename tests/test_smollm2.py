@@ -7,16 +7,16 @@ import random
 
 import pytest
 import torch
+from support.doubles import ScriptedDrafter, knowing
 
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.embedded_model import embedded_model_folder
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.model_pairs import EMBEDDED, load_model
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
-from support.doubles import ScriptedDrafter, knowing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 NEW_TOKENS = 24

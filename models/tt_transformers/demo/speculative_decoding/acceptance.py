@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which drafted tokens stand, and which token the target adds.
 
-Words: a drafted token is *accepted* or rejected; after the first rejection the target's own token is *recovered* from what
+Words: a drafted token is *accepted* or rejected; after the first rejection the target's own token is *recovered* from
+    what
 the draft distribution q left over of the target's p; after K acceptances the target's next token is a *bonus*.
 """
 
@@ -133,8 +134,9 @@ def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int,
 def _accept_sampled(drafted: Sequence[int], q: Tensor | None, p: Tensor, generator: torch.Generator) -> tuple[int, int]:
     """Speculative sampling (Leviathan et al. 2023, algorithm 1; Chen et al. 2023, theorem 1).
 
-    Accept d_j ~ q with probability min(1, p(d_j) / q(d_j)); at the first rejection emit a sample of norm(max(p - q, 0)).
-    Ratios are taken in float32 from the very tensor that d_j was sampled from: with a rounded q the law would not be p's.
+    Accept d_j ~ q with probability min(1, p(d_j) / q(d_j)); at the first rejection emit a sample of norm(max(p - q,
+    0)). Ratios are taken in float32 from the very tensor that d_j was sampled from: with a rounded q the law would not
+    be p's.
     """
     for j, token in enumerate(drafted):
         q_token = 1.0 if q is None else float(q[j, token])

@@ -19,7 +19,8 @@ MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptance
 
 
 class Acceptances:
-    """How often the j-th token of one kind of draft is accepted, given that all before it were; recent rounds count more."""
+    """How often the j-th token of one kind of draft is accepted, given that all before it were; recent rounds count
+    more."""
 
     def __init__(self, longest: int) -> None:
         self._accepted = [PRIOR_ALPHA * PRIOR_WEIGHT] * longest
@@ -28,11 +29,10 @@ class Acceptances:
     def observe(self, drafted: int, accepted: int) -> None:
         judged = min(accepted + 1, drafted)
         for j in range(len(self._judged)):
-            # Positions that were never reached learn from the last one that was: later tokens are no easier.
-            reached = min(j, judged - 1)
-            weight = 1.0 if j < judged else 0.2
-            self._accepted[j] = MEMORY * self._accepted[j] + weight * (reached < accepted)
-            self._judged[j] = MEMORY * self._judged[j] + weight
+            # Positions that were not reached learn a little from all those that were.
+            right, seen = (float(j < accepted), 1.0) if j < judged else (0.2 * accepted, 0.2 * judged)
+            self._accepted[j] = MEMORY * self._accepted[j] + right
+            self._judged[j] = MEMORY * self._judged[j] + seen
 
     def expected_tokens(self, count: int) -> float:
         """1 + sum over j <= count of P(the first j tokens are accepted)."""
@@ -57,8 +57,8 @@ class Clockwork:
         self._draft[kind].append(ns_per_token)
 
     def verify_ns(self, rows: int) -> float:
-        """Measured, or between its measured neighbours; beyond the widest it is taken to cost no more than that one: hope is
-        what makes an untried width tried, and one trial ends it (see widest_to_try)."""
+        """Measured, or between its measured neighbours; beyond the widest it is taken to cost no more than that one:
+        hope is what makes an untried width tried, and one trial ends it (see widest_to_try)."""
         known = sorted(self._verify)
         below = max((n for n in known if n <= rows), default=known[0])
         above = min((n for n in known if n >= rows), default=known[-1])
@@ -73,19 +73,21 @@ class Clockwork:
         return statistics.median(self._draft[kind]) if self._draft[kind] else 0.0
 
     def samples(self, rows: int) -> int:
-        return len(self._verify[rows]) if rows in self._verify else 0
+        """How many verifies of at most so many rows were measured."""
+        return sum(len(durations) for n, durations in self._verify.items() if n <= rows)
 
 
 class AutoLookahead:
     """Picks the K of `choices` that maximises expected tokens / (K * draft step + verify of K + 1), K = 0 included.
 
-    alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as running
-    medians. The first rounds are plain, so that there is something to compare with; when plain decoding is best, drafting is
-    tried again at intervals that double while it stays so, which bounds what a hopeless draft can cost.
+    alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as
+    running medians. The first rounds are plain, so that there is something to compare with; when plain decoding is
+    best, drafting is tried again at intervals that double while it stays so, which bounds what a hopeless draft can
+    cost.
 
     Estimates outlive a generation: times are the machine's, and kinds of draft are alike from prompt to prompt.
-    Because K follows the clock, two runs with the same seed at temperature > 0 follow the same law but may emit different
-    tokens; at temperature 0 nothing of K can be seen in the text.
+    Because K follows the clock, two runs with the same seed at temperature > 0 follow the same law but may emit
+    different tokens; at temperature 0 nothing of K can be seen in the text.
 
     Args:
         choices: the K to choose from; a fixed set, so that a device can have a trace of each.
@@ -119,8 +121,9 @@ class AutoLookahead:
         drafting = [user for user, (room, kind) in enumerate(zip(rooms, kinds, strict=True)) if room > 0 and kind]
         if not drafting:
             return [0] * len(rooms)
-        # A finished user has no room either, but neither has one about to end; one row too many changes no choice.
-        chosen = self._choose(len(rooms), [kinds[user] for user in drafting])
+        # A finished user has no room, and costs nothing; neither has one about to end, and one row too few changes no
+        # choice.
+        chosen = self._choose(sum(room > 0 for room in rooms), [kinds[user] for user in drafting])
         return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
 
     def _choose(self, users: int, kinds: list[str]) -> int:
@@ -132,9 +135,8 @@ class AutoLookahead:
             draft_ns = count * max(self.clockwork.draft_ns(kind) for kind in kinds) if count else 0.0
             return tokens / (draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
 
-        choices = [
-            k for k in self.choices if users + k * len(kinds) <= max(self.clockwork.widest_to_try(), users + len(kinds))
-        ]
+        widest = max(self.clockwork.widest_to_try(), users + self.choices[1] * len(kinds))
+        choices = [k for k in self.choices if users + k * len(kinds) <= widest]
         best = max(choices, key=tokens_per_ns)
         if best == 0 and self._rounds_since_draft >= self._patience:
             self._patience = min(2 * self._patience, self.REPROBE[1])

@@ -20,5 +20,5 @@ def test_baseline(optimizations, mesh_device, device_params, reset_seeds):
     for request, result in run_baseline(mesh_device, run):
         assert len(result.tokens) > 1
         logger.info(
-            f"{request.prompt.category}: TTFT {result.ttft_ns / 1e6:.0f} ms, {result.decode_tps:.1f} tok/s/user decoding"
+            f"{request.prompt.category}: TTFT {result.ttft_ns / 1e6:.0f} ms, {result.decode_tps:.1f} tok/s/user"
         )

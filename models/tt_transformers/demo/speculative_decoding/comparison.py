@@ -90,7 +90,8 @@ class Comparison:
         self._batches = 0
 
     def warm_up(self, requests: Sequence[Request]) -> None:
-        """Both arms on a short piece of one batch, so that no clock sees a first time (widths: see ModelRunner.warmup)."""
+        """Both arms on a short piece of one batch, so that no clock sees a first time (widths: see
+        ModelRunner.warmup)."""
         self._speculative(requests, 8, (), None)
         if self.with_baseline:
             self._plain(requests, 4, ())

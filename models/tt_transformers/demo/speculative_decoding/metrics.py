@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is counted and timed, and one definition of every quantity derived from it.
 
-Counts are of committed tokens only: what a stop cut off was neither drafted nor accepted. A quantity with nothing to divide is
+Counts are of committed tokens only: what a stop cut off was neither drafted nor accepted. A quantity with nothing to
+    divide is
 None, never 0.
 """
 
@@ -47,9 +48,10 @@ class GenerationResult:
     """What one user got, and how.
 
     Attributes:
-        tokens: emitted ids (the prompt is not among them); origins and sources say per token where it came from ("accepted",
-            "recovered", ...) and which drafter proposed it ("" for the target's own).
-        ttft_ns: from the call to the first emitted token, with every prefill in it; target_ttft_ns: the target's prefill alone.
+        tokens: emitted ids (the prompt is not among them); origins and sources say per token where it came from
+            ("accepted", "recovered", ...) and which drafter proposed it ("" for the target's own).
+        ttft_ns: from the call to the first emitted token, with every prefill in it; target_ttft_ns: the target's
+            prefill alone.
         emitted_ns: when each token was emitted, on the generation's clock.
         rounds: empty for plain decoding.
         step_ns: plain decoding only: duration of each decode step.
@@ -188,7 +190,8 @@ class RoundModel:
         )
 
     def predicted_speedup(self, rounds: Sequence[RoundRecord]) -> float | None:
-        """sum of E(alpha, K) / sum of (c*K + v) over the rounds; for one K this is predicted_speedup(alpha, K, c, v)."""
+        """sum of E(alpha, K) / sum of (c*K + v) over the rounds; for one K this is
+        predicted_speedup(alpha, K, c, v)."""
         if None in (self.alpha, self.c, self.v):
             return None
         tokens = sum(expected_tokens(self.alpha, r.drafted) for r in rounds)
@@ -201,7 +204,8 @@ def median(values: Sequence[float]) -> float | None:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of none."""
+    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of
+    none."""
     if not values:
         return None
     ordered = sorted(values)

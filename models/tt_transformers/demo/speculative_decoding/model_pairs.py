@@ -12,6 +12,7 @@ from pathlib import Path
 
 import huggingface_hub
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.embedded_model import embedded_model_folder
@@ -28,7 +29,8 @@ class ModelPair:
 
     Attributes:
         draft: a draft model that speaks the target's tokens, if any.
-        draft_file: a trained feature draft (feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is missing.
+        draft_file: a trained feature draft (feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is
+            missing.
     """
 
     name: str
@@ -92,7 +94,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
         raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
@@ -116,6 +118,6 @@ def check_reachable(model_id: str) -> None:
         return  # somebody answers there
     except OSError as error:
         raise ModelUnavailable(
-            f"{model_id} is not on this machine and the hub cannot be reached ({error}); download the model where there is "
-            "access and pass its folder, or use --pair smollm2, which needs no hub"
+            f"{model_id} is not on this machine and the hub cannot be reached ({error}); download the model where "
+            "there is access and pass its folder, or use --pair smollm2, which needs no hub"
         ) from error

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""From checked options to a SpeculativeGenerator with its models loaded, and back: everything opened here is closed here."""
+"""From checked options to a SpeculativeGenerator with its models loaded, and back: everything opened here is closed
+here."""
 
 from __future__ import annotations
 
@@ -58,8 +59,8 @@ def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]
 
 @contextmanager
 def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
-    """On the mesh that MESH_DEVICE names (default N150). Its plain arm is the pair's own target, one row wide; device_run.py
-    compares with the stock target instead."""
+    """On the mesh that MESH_DEVICE names (default N150). Its plain arm is the pair's own target, one row wide;
+    device_run.py compares with the stock target instead."""
     import ttnn
 
     from models.tt_transformers.demo.speculative_decoding.tt_pair import ModelRequest, open_models, safe_to_trace

@@ -31,8 +31,8 @@ def decode_plainly(
         prompts: token ids, one list per user.
         stop: the same conditions that the speculative arm has.
         seeds: one per user; default sampling.seed + user.
-        width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away, so
-            that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
+        width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away,
+            so that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
 
     Returns:
         One result per prompt; step_ns is the duration of each decode step that the user took part in.

@@ -71,7 +71,8 @@ class PositionalCache(Cache):
     def mask(self, segment: Segment, groups: int, dtype: torch.dtype) -> Tensor | None:
         """Additive causal mask [groups * count, end] for a segment that starts past position 0; made once per forward.
 
-        Row g * count + j belongs to token j, which sees positions up to start + j. One token alone sees everything: None.
+        Row g * count + j belongs to token j, which sees positions up to start + j. One token alone sees everything:
+        None.
         """
         if segment.count == 1:
             return None

@@ -24,8 +24,8 @@ class _Match(NamedTuple):
 class PromptLookupDrafter:
     """Drafts what followed the last tokens the last time they occurred (prompt lookup, Saxena 2023; vLLM's ngram).
 
-    The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing matches it
-    drafts nothing, and the round is a plain decode step. Example, n up to 3, K = 3:
+    The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing
+    matches it drafts nothing, and the round is a plain decode step. Example, n up to 3, K = 3:
 
         context  the cat sat . the cat   ->  draft  sat . the   (after the 2-gram "the cat")
 

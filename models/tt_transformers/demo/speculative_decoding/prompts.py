@@ -28,7 +28,8 @@ def load_prompts(path: Path | str) -> list[Prompt]:
     """Read a prompts file.
 
     Raises:
-        BadInput: no such file, not UTF-8, not JSON, or an entry that is not {"prompt": non-empty text}; names the entry.
+        BadInput: no such file, not UTF-8, not JSON, or an entry that is not {"prompt": non-empty text}; names the
+            entry.
     """
     path = Path(path)
     try:
@@ -39,7 +40,7 @@ def load_prompts(path: Path | str) -> list[Prompt]:
         raise BadInput(f"the prompts file {path} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"the prompts file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise BadInput(f"the prompts file {path} is not JSON: {error}") from error
     except ValueError as error:
         raise BadInput(f"the prompts file {path}: {error}") from error

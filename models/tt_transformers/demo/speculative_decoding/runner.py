@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runner contract: all that the algorithm knows about a model.
 
-A runner owns a KV cache for up to `max_users` sequences ("users") and is addressed by POSITION. Whatever is cached past the
-position that a call names is garbage which that call cannot see, so rolling back a rejected draft costs nothing: the next
+A runner owns a KV cache for up to `max_users` sequences ("users") and is addressed by POSITION. Whatever is cached past
+the
+position that a call names is garbage which that call cannot see, so rolling back a rejected draft costs nothing: the
+    next
 call simply names an earlier position and overwrites what was there.
 """
 
@@ -42,7 +44,8 @@ class ModelRunner(Protocol):
                 layers itself = the final normed state).
 
         Returns:
-            float32 [B, V] logits; with `features`, the pair (logits, list of B tensors [len_b, len(features) * hidden]).
+            float32 [B, V] logits; with `features`, the pair (logits, list of B tensors [len_b, len(features) *
+            hidden]).
         """
 
     def forward(
@@ -62,14 +65,14 @@ class ModelRunner(Protocol):
         Args:
             tokens: int64 [B, T] on the host, 1 <= T <= max_tokens_per_user.
             positions: B first positions; IDLE (-1) means that the user takes no part.
-            lengths: how many of the T tokens of each user count (1..T, default T); the others are not processed, nothing
-                is written for them, and their rows of the result are undefined.
+            lengths: how many of the T tokens of each user count (1..T, default T); the others are not processed,
+                nothing is written for them, and their rows of the result are undefined.
             argmax_only: return int64 [B, T] argmax ids (lowest id first on an exact tie) and no logits.
             features: as in prefill.
 
         Returns:
-            float32 [B, T, V] logits, or int64 [B, T] ids; with `features`, the pair (that, [B, T, len(features) * hidden]).
-            Rows of idle users are undefined.
+            float32 [B, T, V] logits, or int64 [B, T] ids; with `features`, the pair (that, [B, T, len(features) *
+            hidden]). Rows of idle users are undefined.
         """
 
     def synchronize(self) -> None:

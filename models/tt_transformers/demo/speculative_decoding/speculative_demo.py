@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,10 +40,15 @@ from models.tt_transformers.demo.speculative_decoding.terminal import (
 )
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
+SUBCOMMANDS = ("compare", "report", "estimate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0] in SUBCOMMANDS:
+        module = importlib.import_module(f"models.tt_transformers.demo.speculative_decoding.{argv[0]}")
+        return module.main(argv[1:])
     arguments = parser().parse_args(argv)
     if arguments.list_pairs:
         print(pair_listing())
@@ -117,8 +123,8 @@ def check_lengths(requests: Sequence[Request], max_seq_len: int) -> None:
     for number, request in enumerate(requests, start=1):
         if len(request.token_ids) >= max_seq_len:
             raise BadInput(
-                f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it and at "
-                "least one new token; shorten it or raise --max-seq-len"
+                f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it "
+                "and at least one new token; shorten it or raise --max-seq-len"
             )
 
 

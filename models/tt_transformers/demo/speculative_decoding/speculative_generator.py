@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speculative decoding: prefill, then rounds of draft -> verify -> accept -> commit.
 
-Invariant after every round, for every user: the target has cached exactly the committed tokens but the last (the pending one);
+Invariant after every round, for every user: the target has cached exactly the committed tokens but the last (the
+    pending one);
 whatever lies beyond is garbage that nothing reads.
 """
 
@@ -41,9 +42,9 @@ class SpeculativeGenerator:
         num_draft_tokens: K, 0 to 31; shorthand for lookahead=FixedLookahead(K).
         lookahead: chooses K round by round instead.
         sampling: greedy by default. Both the target's p and the drafter's q are made with it.
-        verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats whose results nobody
-            reads). With K + 1, and plain decoding at the same width, both use the same kernels, and even low precision gives
-            the same tokens; it costs the time of the widest verify in every round.
+        verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats whose results
+            nobody reads). With K + 1, and plain decoding at the same width, both use the same kernels, and even low
+            precision gives the same tokens; it costs the time of the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
     Raises:

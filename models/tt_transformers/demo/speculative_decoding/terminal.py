@@ -161,8 +161,8 @@ def verdict(record: dict[str, Any]) -> str:
     ]
     if total["predicted_speedup"] is not None:
         parts.append(
-            f"A drafted token cost {total['c']:.3f} of a plain target step (c), verifying a draft {total['v']:.2f} (v); "
-            f"from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
+            f"A drafted token cost {total['c']:.3f} of a plain target step (c), verifying a draft {total['v']:.2f} "
+            f"(v); from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
         )
     parts.append(f"Speculative decoding time went to: {shares}.")
     parts.append(

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ModelRunner over a Hugging Face causal LM (CPU, CUDA).
 
-All live tokens of all users go through the model as ONE flat sequence [1, N]; linear layers do not care whose row is whose,
-and attention is done user by user against that user's own slice of the cache. So users may differ in length and in the number
-of tokens, an idle user costs nothing, nothing is padded, and what lies past a user's end is never read.
+All live tokens of all users go through the model as ONE flat sequence [1, N]; linear layers do not care whose row is
+whose, and attention is done user by user against that user's own slice of the cache. So users may differ in length and
+in the number of tokens, an idle user costs nothing, nothing is padded, and what lies past a user's end is never read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def attend_by_position(
     """Attention function for transformers' AttentionInterface: each segment's queries against its own user's cache.
 
     Args:
-        query: [1, H, N, D], the rows of all segments one after another; key, value: [1, H_kv, N, D], already in the cache.
+        query: [1, H, N, D], the rows of all segments one after another; key, value: [1, H_kv, N, D], already in the
+            cache.
         positional_cache: handed through the model's forward; knows the segments and what is cached.
 
     Returns:
@@ -86,7 +87,8 @@ def _attention_by_position(model: PreTrainedModel) -> Iterator[None]:
 
 
 def with_trimmed_head(model: PreTrainedModel, token_ids: Tensor) -> PreTrainedModel:
-    """A view of `model` whose output layer computes only the given ids (vocabulary-trimmed drafting; FR-Spec, Zhao et al. 2025).
+    """A view of `model` whose output layer computes only the given ids (vocabulary-trimmed drafting; FR-Spec, Zhao et
+    al. 2025).
 
     All other weights are shared. Args: token_ids int64 [N], ascending. Its forward returns logits [..., N].
     """
@@ -230,7 +232,7 @@ class TorchModelRunner:
 
     def _check_finite(self, logits: Tensor, segments: list[Segment]) -> None:
         # The sum is finite only if every entry is: one small reduction and one number to the host in the good case.
-        if torch.isfinite(logits.sum()):
+        if torch.isfinite(logits.sum(dtype=torch.float32)):  # float16 logits could add up to more than it can hold
             return
         per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
         where = (

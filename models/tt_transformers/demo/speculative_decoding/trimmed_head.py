@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which output ids a trimmed draft head keeps (vocabulary-trimmed drafting: FR-Spec, Zhao et al. 2025).
 
-A draft model spends much of a step on its output layer (a fifth of it in a 1B Llama with 128,256 ids), and most text uses few
-of the ids. q is zero elsewhere, so what is emitted is the target's all the same; only tokens outside are never drafted.
+A draft model spends much of a step on its output layer (a fifth of it in a 1B Llama with 128,256 ids), and most text
+uses few of the ids. q is zero elsewhere, so what is emitted is the target's all the same; only tokens outside are never
+drafted.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def token_ids_from_file(path: Path | str) -> list[int]:
 
 
 def most_frequent_token_ids(text_file: Path | str, tokenizer: PreTrainedTokenizerBase, size: int) -> list[int]:
-    """The `size` ids most frequent in a text; special ids are always kept, and where the text has too few, the lowest ids
-    (the earliest merges, which are the commonest pieces) fill up."""
+    """The `size` ids most frequent in a text; special ids are always kept, and where the text has too few, the lowest
+    ids (the earliest merges, which are the commonest pieces) fill up."""
     if size < 1:
         raise BadInput(f"a trimmed head of {size} ids drafts nothing; give at least 1")
     try:

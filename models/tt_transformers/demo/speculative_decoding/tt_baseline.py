@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from loguru import logger
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
@@ -27,7 +28,8 @@ from models.tt_transformers.demo.speculative_decoding.tt_runner import TTModelRu
 class StockRunner(TTModelRunner):
     """One user, one token per forward, nothing of ours in the model: the baseline that a pair is measured against.
 
-    Greedy tokens are chosen on the device where upstream can (its fastest path for most models), as simple_text_demo does.
+    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does, else on the host (with a
+    warning).
     """
 
     def __init__(self, model: LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
@@ -39,6 +41,16 @@ class StockRunner(TTModelRunner):
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile both halves and capture the decode; the cache holds garbage afterwards."""
         self._compile_prefill()
+        try:
+            self._first_decode(argmax_only)
+        except RuntimeError as reason:
+            if self._greedy is None:
+                raise
+            logger.warning(f"{self.name}: upstream cannot sample on this device ({reason}); argmax on the host instead")
+            self._greedy = None
+            self._first_decode(argmax_only)
+
+    def _first_decode(self, argmax_only: bool) -> None:
         self.prefill([[0]])
         self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
 
@@ -56,7 +68,8 @@ class StockRunner(TTModelRunner):
         argmax_only: bool = False,
         features: Sequence[int] = (),
     ) -> Tensor:
-        """See ModelRunner; T is 1. On-device sampling feeds its own token back, which for plain decoding is the same one."""
+        """See ModelRunner; T is 1. On-device sampling feeds its own token back, which for plain decoding is the same
+        one."""
         self._refuse_features(features)
         if tokens.shape != (1, 1):
             raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")

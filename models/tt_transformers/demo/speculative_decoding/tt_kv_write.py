@@ -159,7 +159,6 @@ class IndexedWrite:
             raise BadInput(f"block size {block_size} is not a power of two of at least {TILE_ROWS}; use 32, 64 or 128")
         self._rows = layout.compiled_batch
         self._block_size = block_size
-        self._topology = cache.tensor_topology()
 
     def prepare(self, current_pos: ttnn.Tensor, page_table: ttnn.Tensor) -> ttnn.Tensor:
         """The physical cache row of every row, on the device and without the host.
@@ -184,7 +183,7 @@ class IndexedWrite:
 
         offset = ttnn.bitwise_and(position, self._block_size - 1)
         cache_row = ttnn.bitwise_or(ttnn.bitwise_left_shift(block, shift), offset)
-        return _declared(self._topology, ttnn.reshape(ttnn.where(live, cache_row, SKIP), (1, self._rows)))
+        return ttnn.reshape(ttnn.where(live, cache_row, SKIP), (1, self._rows))
 
     def write(
         self, op: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], prepared: ttnn.Tensor
@@ -201,8 +200,9 @@ class IndexedWrite:
         import ttnn
 
         keys, k_heads, values, v_heads = args
-        k_rows, v_rows = (_declared(self._topology, _packed(heads)) for heads in (k_heads, v_heads))
-        ttnn.experimental.indexed_fused_update_cache(keys, k_rows, values, v_rows, prepared)
+        tensors = (keys, _packed(k_heads), values, _packed(v_heads))
+        replicated = prepared.tensor_topology()  # as positions and page tables are on every mesh
+        ttnn.experimental.indexed_fused_update_cache(*(_declared(replicated, tensor) for tensor in tensors), prepared)
 
     def deallocate(self) -> None:
         """Nothing is held between forwards."""
@@ -216,10 +216,11 @@ def _packed(heads: ttnn.Tensor) -> ttnn.Tensor:
 
 
 def _declared(topology: ttnn.TensorTopology, tensor: ttnn.Tensor) -> ttnn.Tensor:
-    """`tensor`, said to be spread over the mesh like the cache; no data moves.
+    """`tensor`, said to be spread over the mesh like this; no data moves.
 
-    The op wants the same said of all its tensors. tt_transformers declares its cache replicated, although every device
-    keeps its own heads in it, and its heads sharded, even on one device.
+    The op wants the same said of all its tensors, and no sharding but over heads. tt_transformers declares heads
+    sharded otherwise, even on one device, and its cache replicated until the first prefill, which makes it what the
+    heads are.
     """
     tensor.update_tensor_topology(topology)
     return tensor

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""transformers' own decoding of the same prompts by the same models: generate, prompt lookup, assisted generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+
+PEERS = ("generate", "prompt_lookup_num_tokens", "assistant_model")
+LONGEST_NGRAM = 3  # of our own prompt lookup, so that both draft alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerResult:
+    """One prompt by a peer.
+
+    Attributes:
+        tokens: emitted ids.
+        request_s: from the call to its return. ttft_ms: to the first emission, which may hold several tokens.
+        decode_s: from the first emission to the last; tokens_in_decode were emitted after the first.
+    """
+
+    tokens: list[int]
+    request_s: float
+    ttft_ms: float
+    decode_s: float
+    tokens_in_decode: int
+
+    @property
+    def decode_tps(self) -> float | None:
+        return ratio(self.tokens_in_decode, self.decode_s)
+
+
+class _EmissionClock(BaseStreamer):
+    """Notes when tokens were emitted; the first put is the prompt."""
+
+    def __init__(self) -> None:
+        self.times_ns: list[int] = []
+        self.counts: list[int] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times_ns.append(time.perf_counter_ns())
+        self.counts.append(value.numel())
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """One way of transformers to decode, greedily, one prompt at a time.
+
+    Attributes:
+        kind: of PEERS. k: drafted tokens per round at most; 0 for generate.
+        eos_token_ids: what ends a sequence, the same as for our own arms.
+    """
+
+    kind: str
+    k: int
+    model: PreTrainedModel
+    assistant: PreTrainedModel | None
+    eos_token_ids: frozenset[int]
+
+    def __post_init__(self) -> None:
+        if self.kind not in PEERS:
+            raise BadInput(f"there is no peer {self.kind!r}; there are {', '.join(PEERS)}")
+        if (self.assistant is not None) != (self.kind == "assistant_model") or (self.k == 0) != (
+            self.kind == "generate"
+        ):
+            raise BadInput(f"the peer {self.kind} with K = {self.k} and a draft {self.assistant} makes no sense")
+
+    @property
+    def label(self) -> str:
+        return self.kind if self.kind == "generate" else f"{self.kind}={self.k}"
+
+    def run(self, prompt: Sequence[int], max_new_tokens: int) -> PeerResult:
+        """Decode one prompt."""
+        input_ids = torch.tensor([list(prompt)], device=self.model.device)
+        clock = _EmissionClock()
+        options = self._options(max_new_tokens)
+        with _constant_drafts(self.assistant, self.k):
+            self._synchronize()
+            start = time.perf_counter_ns()
+            output = self.model.generate(
+                input_ids, attention_mask=torch.ones_like(input_ids), streamer=clock, **options
+            )
+            self._synchronize()
+            end = time.perf_counter_ns()
+        return PeerResult(
+            tokens=output[0, len(prompt) :].tolist(),
+            request_s=(end - start) / 1e9,
+            ttft_ms=(clock.times_ns[1] - start) / 1e6,
+            decode_s=(clock.times_ns[-1] - clock.times_ns[1]) / 1e9,
+            tokens_in_decode=sum(clock.counts[2:]),
+        )
+
+    def _options(self, max_new_tokens: int) -> dict[str, Any]:
+        eos = sorted(self.eos_token_ids)
+        options: dict[str, Any] = {
+            "do_sample": False,
+            "temperature": None,
+            "top_k": None,
+            "top_p": None,
+            "max_new_tokens": max_new_tokens,
+            "eos_token_id": eos or None,
+            "pad_token_id": eos[0] if eos else 0,
+        }
+        if self.kind == "prompt_lookup_num_tokens":
+            options |= {"prompt_lookup_num_tokens": self.k, "max_matching_ngram_size": LONGEST_NGRAM}
+        elif self.kind == "assistant_model":
+            options["assistant_model"] = self.assistant
+        return options
+
+    def _synchronize(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+
+
+@contextmanager
+def _constant_drafts(assistant: PreTrainedModel | None, k: int) -> Iterator[None]:
+    """The assistant drafts exactly k tokens per round, as ours do, and is left as it was found."""
+    if assistant is None:
+        yield
+        return
+    wanted = {
+        "num_assistant_tokens": k,
+        "num_assistant_tokens_schedule": "constant",
+        "assistant_confidence_threshold": 0.0,
+    }
+    config = assistant.generation_config
+    before = {name: getattr(config, name) for name in wanted}
+    config.update(**wanted)
+    try:
+        yield
+    finally:
+        config.update(**before)
+
+
+def peer_record(
+    peer: Peer, results: Sequence[Sequence[PeerResult]], requests: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """One peer in the JSON: medians over the repeats, per prompt and in total.
+
+    Args:
+        results: per prompt, one result per repeat.
+        requests: per prompt, what plain decoding gave: {"category", "baseline_tokens", "baseline_request_s"}.
+    """
+    rows = []
+    for runs, request in zip(results, requests, strict=True):
+        typical = sorted(runs, key=lambda run: run.request_s)[len(runs) // 2]
+        rows.append(
+            {
+                "category": request["category"],
+                "new_tokens": len(runs[0].tokens),
+                "identical": runs[0].tokens == request["baseline_tokens"],
+                "ttft_ms": typical.ttft_ms,
+                "decode_s": typical.decode_s,
+                "decode_tps": typical.decode_tps,
+                "request_s": typical.request_s,
+                "baseline_request_s": request["baseline_request_s"],
+                "request_speedup": ratio(request["baseline_request_s"], typical.request_s),
+            }
+        )
+    seconds, plain = sum(row["request_s"] for row in rows), sum(row["baseline_request_s"] for row in rows)
+    decode_s, in_decode = sum(row["decode_s"] for row in rows), sum(runs[0].tokens_in_decode for runs in results)
+    return {
+        "peer": peer.label,
+        "kind": peer.kind,
+        "k": peer.k,
+        "prompts": rows,
+        "summary": {
+            "prompts": len(rows),
+            "identical": sum(row["identical"] for row in rows),
+            "new_tokens": sum(row["new_tokens"] for row in rows),
+            "decode_tps": ratio(in_decode, decode_s),
+            "request_s": seconds,
+            "baseline_request_s": plain,
+            "request_speedup": ratio(plain, seconds),
+        },
+    }

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Result JSONs as a report reads them: any number of files, of the demo or of `compare`, as one list of runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+
+SCHEMA = 1
+Row = dict[str, Any]  # one prompt of a run, as in the JSON
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm on a set of prompts. Every figure is None where the JSON does not have it.
+
+    Attributes:
+        record: the demo's result JSON ({} for a run that nobody has made: all its figures are None).
+        shared: what the file says once for all its runs: models, cold_start, created, command.
+        pair: the pair's name; of a pair without a name "target <- draft", or the target alone.
+    """
+
+    record: dict[str, Any]
+    shared: dict[str, Any]
+    pair: str = ""
+
+    def get(self, *path: str) -> Any:
+        """record[path[0]][path[1]]..., or None where something is missing on the way."""
+        return _dig(self.record, path)
+
+    def load(self, role: str, figure: str) -> Any:
+        """What loading the "target" or the "draft" cost."""
+        return _dig(self.shared, ("models", role, figure))
+
+    def cold(self, arm: str, figure: str) -> Any:
+        """The first generation of the arm "plain" or "speculative"."""
+        return _dig(self.shared, ("cold_start", arm, figure))
+
+    @property
+    def made(self) -> bool:
+        return bool(self.record)
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.record.get("prompts", [])
+
+    @property
+    def k(self) -> str:
+        """K, or the policy that chose it."""
+        fixed = self.get("lookahead") in (None, "fixed")
+        return str(self.get("num_draft_tokens")) if fixed else str(self.get("lookahead"))
+
+    @property
+    def label(self) -> str:
+        at_once = f", {self.get('batch_size')} at once" if (self.get("batch_size") or 1) > 1 else ""
+        return f"{self.get('drafter')}, K = {self.k}{at_once}"
+
+    def column(self, key: str) -> list[float]:
+        """`key` of every prompt that has it."""
+        return [row[key] for row in self.rows if row.get(key) is not None]
+
+    def tpot(self, prefix: str = "") -> list[float]:
+        """Time per output token of every prompt, ms. prefix "baseline_": of plain decoding."""
+        found = [metrics.tpot_ms(row.get(f"{prefix}decode_s"), _emitted(row, prefix)) for row in self.rows]
+        return [value for value in found if value is not None]
+
+    def request_s(self, prefix: str = "") -> list[float]:
+        """Seconds of every whole request: TTFT and decoding."""
+        times = [(row.get(f"{prefix}ttft_ms"), row.get(f"{prefix}decode_s")) for row in self.rows]
+        return [ttft / 1e3 + decode for ttft, decode in times if None not in (ttft, decode)]
+
+    def drafted_per_round(self) -> float | None:
+        """Mean number of drafted tokens of the rounds that drafted any."""
+        counts = [n for row in self.rows for n in row.get("drafted_per_round", []) if n]
+        return ratio(sum(counts), len(counts))
+
+    def speedup_of(self, rows: Sequence[Row]) -> float | None:
+        """Plain decode seconds / speculative decode seconds over these prompts."""
+        both = [row for row in rows if row.get("baseline_decode_s") is not None and row.get("decode_s")]
+        return ratio(sum(row["baseline_decode_s"] for row in both), sum(row["decode_s"] for row in both))
+
+
+NOT_MADE = Run({}, {})
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the files hold.
+
+    Attributes:
+        peers: [(pair, peer record)].
+    """
+
+    runs: list[Run]
+    peers: list[tuple[str, dict[str, Any]]]
+
+    def pairs(self) -> list[str]:
+        """Names of the pairs that were run, in order."""
+        return list(dict.fromkeys(run.pair for run in self.runs))
+
+    def of(self, pair: str) -> list[Run]:
+        return [run for run in self.runs if run.pair == pair]
+
+    def peers_of(self, pair: str) -> list[dict[str, Any]]:
+        return [peer for name, peer in self.peers if name == pair]
+
+
+def _pair_of(records: Sequence[dict[str, Any]]) -> str:
+    """Of the runs of one file, which share their models though not every arm uses the draft."""
+    names = [next((record[role] for record in records if record.get(role)), None) for role in ("target", "draft")]
+    return records[0].get("pair") or " <- ".join(Path(name).name for name in names if name)
+
+
+def headline(runs: Sequence[Run]) -> Run:
+    """The run that a summary quotes: what the demo does when it is not told otherwise. One at a time before batches,
+    then `auto` before K = 4 before the rest, in the order of the files. It is not chosen by its speedup. NOT_MADE if
+    there is none.
+    """
+    drafting = [run for run in runs if run.get("num_draft_tokens")]
+
+    def rank(run: Run) -> tuple[int, int]:
+        preferred = ["auto", "4"]
+        return run.get("batch_size") or 1, preferred.index(run.k) if run.k in preferred else len(preferred)
+
+    return min(drafting, key=rank, default=NOT_MADE)
+
+
+def slug(pair: str) -> str:
+    """The pair's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", pair).strip("_").lower()
+
+
+def load_results(paths: Sequence[Path | str]) -> Results:
+    """Read the files.
+
+    Raises:
+        BadInput: names the file that is missing, not JSON or not a result of schema 1.
+    """
+    runs: list[Run] = []
+    peers: list[tuple[str, dict[str, Any]]] = []
+    for path in map(Path, paths):
+        content = _read(path)
+        records = content.get("runs", []) if content.get("kind") == "compare" else [content]
+        if content.get("schema") != SCHEMA or not records or not all(_is_run(record) for record in records):
+            raise BadInput(
+                f"{path} is not a result of schema {SCHEMA}; make one with speculative_demo --json or with compare"
+            )
+        pair = _pair_of(records)
+        runs += [Run(record, content, pair) for record in records]
+        peers += [(pair, peer) for peer in content.get("peers", [])]
+    if not runs:
+        raise BadInput("no result files were given")
+    return Results(runs, peers)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"there is no result file {path}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as JSON: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _is_run(record: Any) -> bool:
+    return (
+        isinstance(record, dict) and isinstance(record.get("prompts"), list) and isinstance(record.get("summary"), dict)
+    )
+
+
+def _emitted(row: Row, prefix: str) -> int:
+    return len(row.get(f"{prefix}tokens") or [])
+
+
+def _dig(content: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content

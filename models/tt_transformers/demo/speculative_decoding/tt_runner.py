@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""ModelRunner over tt_transformers, for target and draft alike (runner.py says what that means)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.tt_decode_step import DecodeStep
+from models.tt_transformers.demo.speculative_decoding.tt_kv_write import TILE_ROWS
+from models.tt_transformers.demo.speculative_decoding.tt_loading import LoadedModel
+from models.tt_transformers.demo.speculative_decoding.tt_memory import BLOCK_SIZE
+
+
+class TTModelRunner:
+    """A language model on a Tenstorrent mesh; tt_pair.py opens one, or two that share the device.
+
+    What keeps traces safe is an order: compile() everything for every model on the mesh, and only then capture() for
+    each. Buffers and programs that are made after a capture may be overwritten by its replay. warmup() does both, for
+    a model that is alone. What was not captured runs untraced; nothing is captured later on.
+
+    Prefills are never traced, and each user is prefilled alone, so that a prompt gives the same logits in any company.
+
+    Args:
+        model: what load_model() returned, compiled for users * max_tokens_per_user rows or more.
+        max_tokens_per_user: the largest T.
+        enable_trace: whether capture() captures.
+    """
+
+    supports_features = False
+
+    def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
+        args = model.args
+        self.name: str = args.model_name
+        self.vocab_size: int = args.vocab_size
+        self.max_users, self.max_seq_len = model.cache.users, model.cache.max_seq_len
+        self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
+        self.tokenizer = args.tokenizer
+        eos = args.hf_config.eos_token_id
+        eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
+        self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        self._model: LoadedModel | None = model
+        self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
+        self._prefiller = model.upstream.Generator(
+            [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
+        )
+
+    def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
+        """See ModelRunner. Does nothing where tt_pair.warmup_together() has done it already."""
+        self.compile(tokens_per_user, argmax_only=argmax_only)
+        self.capture()
+
+    def compile(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
+        """Run a decode of each T, and a prefill of each padded length, untraced; the cache holds garbage afterwards."""
+        if not self._steps:
+            self._compile_prefill()
+        for width in tokens_per_user:
+            if (width, argmax_only) not in self._steps:
+                step = self._new_step(width, argmax_only)
+                step.run(*self._blank(width), [width] * self.max_users, enable_trace=False)
+
+    def capture(self) -> None:
+        """Capture one trace for each T that was compiled, if traces are enabled."""
+        for step in self._steps.values():
+            if self.enable_trace and not step.captured:
+                step.capture(*self._blank(step.tokens_per_user))
+
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+        """See ModelRunner: float32 [B, V] logits of each prompt's last token."""
+        self._refuse_features(features)
+        if not 1 <= len(prompts) <= self.max_users:
+            raise BadInput(
+                f"{len(prompts)} prompts for {self.name}, which was opened for {self.max_users} users at once"
+            )
+        for prompt in prompts:
+            if not 1 <= len(prompt) <= self.max_seq_len:
+                raise BadInput(
+                    f"a prompt of {len(prompt)} tokens for {self.name}, which holds 1 to {self.max_seq_len} per user; "
+                    "open it with a larger max_seq_len"
+                )
+        return torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Sequence[int],
+        *,
+        lengths: Sequence[int] | None = None,
+        argmax_only: bool = False,
+        features: Sequence[int] = (),
+    ) -> Tensor:
+        """See ModelRunner: float32 [B, T, V] logits or int64 [B, T] ids."""
+        self._refuse_features(features)
+        users, width = tokens.shape
+        if users > self.max_users or width > self.max_tokens_per_user:
+            raise BadInput(
+                f"{users} users of {width} tokens in one forward of {self.name}, which was opened for {self.max_users} "
+                f"users of {self.max_tokens_per_user}"
+            )
+        lengths = [width] * users if lengths is None else lengths
+        ends = [start + length for start, length in zip(positions, lengths, strict=True) if start != IDLE]
+        if max(ends, default=0) > self.max_seq_len:
+            raise BadInput(
+                f"position {max(ends) - 1} in a forward of {self.name}, which holds {self.max_seq_len} tokens per "
+                "user; open it with a larger max_seq_len"
+            )
+        step = self._step(width, argmax_only)
+        rows = step.run(tokens, positions, lengths, enable_trace=step.captured)
+        rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
+        if argmax_only:
+            self._check_ids(rows, positions, lengths)
+        return rows
+
+    def synchronize(self) -> None:
+        """See ModelRunner."""
+        self._model.upstream.ttnn.synchronize_device(self._model.mesh_device)
+
+    def close(self) -> None:
+        """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
+        steps, model = self._steps, self._model
+        self._steps, self._model, self._prefiller = {}, None, None
+        try:
+            while steps:
+                steps.popitem()[1].release()
+        finally:
+            if model is not None:
+                model.free()
+
+    def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
+        if any(step.captured for step in self._steps.values()):
+            kind = "ids" if argmax_only else "logits"
+            raise BadInput(
+                f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
+                "that when it is opened (num_draft_tokens, sampling, confidence_stop)"
+            )
+        step = DecodeStep(self._model, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
+        return self._steps.setdefault((width, argmax_only), step)
+
+    def _step(self, width: int, argmax_only: bool) -> DecodeStep:
+        """The narrowest decode that is ready and wide enough (its other rows stay idle), else a new one."""
+        ready = [T for T, ends_in_ids in self._steps if T >= width and ends_in_ids == argmax_only]
+        return self._steps[min(ready), argmax_only] if ready else self._new_step(width, argmax_only)
+
+    def _blank(self, width: int) -> tuple[Tensor, list[int]]:
+        """Tokens and positions for a decode whose result does not matter."""
+        return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
+
+    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
+        model = self._model
+        padded = model.upstream.get_padded_prefill_len(len(prompt))
+        logits = self._prefiller.prefill_forward_text(
+            torch.tensor([list(prompt)]),
+            page_table=torch.tensor([model.cache.table_row(user, tokens=padded)], dtype=torch.int32),
+            kv_cache=[model.kv_cache],
+            prompt_lens=[len(prompt)],
+            enable_trace=False,
+            warmup_prefill=False,  # upstream's own would capture traces now, and write to blocks in use
+        )
+        return logits[0, 0].float()
+
+    def _compile_prefill(self) -> None:
+        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in.
+
+        Each of those tiles is sliced out by a program of its own; the hidden states of one prefill serve them all.
+        """
+        model, transformer = self._model, self._model.transformer
+        for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
+            self._prefill_user(0, [0] * min(padded, self.max_seq_len))
+            if padded > model.args.max_prefill_chunk_size:
+                continue  # prefilled in chunks, of a length that came before
+            page_table = torch.tensor([model.cache.table_row(0, tokens=padded)[: padded // BLOCK_SIZE]]).int()
+            tokens = torch.zeros((1, padded), dtype=torch.int64)
+            x, rot_mats, _, page_table, *_ = transformer.prepare_inputs_prefill(tokens, page_table=page_table)
+            hidden = transformer.ttnn_prefill_forward(
+                x, rot_mats_global=rot_mats, page_table=page_table, kv_cache=model.kv_cache, get_last_token=-1
+            )
+            for last_token in range(0, padded, TILE_ROWS):
+                transformer.process_logits_after_prefill_trace(hidden, last_token)
+
+    def _check_ids(self, ids: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        for row, start, length in zip(ids, positions, lengths, strict=True):
+            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < self.vocab_size:
+                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of a vocabulary of {self.vocab_size}")
+
+    def _refuse_features(self, features: Sequence[int]) -> None:
+        if features:
+            raise BadInput(
+                f"{self.name} runs on tt_transformers, which gives no hidden states; draft with a model or by prompt "
+                "lookup"
+            )

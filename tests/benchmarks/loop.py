@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""What the loop itself costs on the embedded model: ratios of medians in one run. Prints; never fails (`make bench`).
+
+undrafted / plain   a drafter that never proposes, per step, against plain decoding (want <= 1.03)
+host share          the loop's own time per round / a plain target step (want < 0.02)
+round at K / plain  one round with the trained draft at this K, against a plain step (K = 1: want <= 1.10)
+plain / generate    our plain decoding against transformers' generate, per token (want <= 1)
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+
+from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, EMBEDDED, load_model, named_pair
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+
+TOKENS, REPEATS = 48, 5
+
+
+class Silent(PromptLookupDrafter):
+    """Looks for a match and never drafts it."""
+
+    def propose(self, contexts, counts, **options):
+        return super().propose(contexts, [0] * len(counts), **options)
+
+
+def step_ms(result: GenerationResult) -> float:
+    return 1e3 * result.decode_s / max(1, len(result.rounds) or len(result.step_ns))
+
+
+def bench(dtype: str) -> None:
+    model, tokenizer = load_model(EMBEDDED, device="cpu", dtype=dtype)
+    prompt = encode(load_prompts(SAMPLE_PROMPTS)[0], tokenizer)
+    runner = TorchModelRunner(model, max_seq_len=512, eos_token_ids=frozenset())
+    arms = {"plain": lambda: None, "undrafted": lambda: SpeculativeGenerator(runner, Silent())}
+    draft_path = named_pair("smollm2").draft_path
+    if draft_path is not None:
+        drafter = FeatureDrafter.from_file(draft_path, model)
+        for k in (1, 2, 3, 4):
+            arms[f"feature draft, K={k}"] = lambda k=k: SpeculativeGenerator(runner, drafter, num_draft_tokens=k)
+    stop = SpeculativeGenerator(runner).stop_conditions(max_new_tokens=TOKENS)
+    times: dict[str, list[float]] = {name: [] for name in [*arms, "generate"]}
+    host: list[float] = []
+    runner.warmup(range(1, 6))
+    for repeat in range(REPEATS + 1):  # the first is warm-up
+        for name, make in arms.items():
+            generator = make()
+            if generator is None:
+                (result,) = decode_plainly(runner, [prompt], stop=stop)
+            else:
+                (result,) = generator.generate([prompt], max_new_tokens=TOKENS)
+            if repeat:
+                times[name].append(step_ms(result))
+                host += [record.host_ns / 1e6 for record in result.rounds]
+        times_generate = generate_ms(model, prompt)
+        if repeat:
+            times["generate"].append(times_generate)
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    print(f"\n{dtype}, {torch.get_num_threads()} threads, {REPEATS} repeats of {TOKENS} tokens; medians")
+    for name, value in middle.items():
+        print(f"  {name:<22}{value:8.2f} ms per step or round{value / middle['plain']:8.3f} plain steps")
+    print(f"  {'host share':<22}{statistics.median(host) / middle['plain']:8.4f} of a plain step per round")
+
+
+def generate_ms(model, prompt: list[int]) -> float:
+    """transformers' generate, per token after the first."""
+
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        model.generate(torch.tensor([prompt]), max_new_tokens=count, min_new_tokens=count, do_sample=False)
+        return time.perf_counter() - start
+
+    return 1e3 * (seconds(TOKENS) - seconds(1)) / (TOKENS - 1)
+
+
+if __name__ == "__main__":
+    for dtype in sys.argv[1:] or DTYPES:
+        bench(dtype)

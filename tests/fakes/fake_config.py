@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""tt_transformers' ModelArgs, precisions and small common parts as of 2026-06-22; see fakes.fake_model."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+
+import ttnn
+from safetensors.torch import load_file
+
+
+class Mode(Enum):
+    DECODE = "decode"
+    PREFILL = "prefill"
+
+
+class PagedAttentionConfig:
+    def __init__(self, block_size=32, max_num_blocks=1024):
+        self.block_size, self.max_num_blocks = block_size, max_num_blocks
+
+
+def get_padded_prefill_len(seq_len):
+    if seq_len <= 128:
+        return 128
+    return 1024 if seq_len <= 1024 else 2 ** (seq_len - 1).bit_length()
+
+
+class TensorGroup(Enum):
+    FF1_FF3, FF2, WQKV, WO, KV_CACHE = "ff1_3", "ff2", "wqkv", "wo", "kv_cache"
+
+
+class DecodersPrecision:
+    def __init__(self, num_decoders, model_name):
+        self.num_decoders = num_decoders
+
+    @classmethod
+    def performance(cls, num_decoders, model_name):
+        return cls(num_decoders, model_name)
+
+    accuracy = performance
+
+    def get_tensor_dtype(self, decoder_id, tensor, prefetcher=False):
+        return ttnn.bfloat8_b
+
+
+class ModelArgs:
+    max_prefill_chunk_size = 4096
+
+    def __init__(
+        self,
+        mesh_device,
+        instruct=False,
+        dummy_weights=False,
+        max_batch_size=1,
+        max_seq_len=131072,
+        optimizations=None,
+        cache_hf=False,
+        prefetcher=None,
+        use_hf_rope=False,
+    ):
+        if max_batch_size not in {1, 2, 4, 8, 16, 32}:
+            raise ValueError(f"Batch size {max_batch_size} not supported")
+        self.mesh_device, self.max_batch_size, self.max_seq_len = mesh_device, max_batch_size, max_seq_len
+        self.CKPT_DIR = os.environ["HF_MODEL"]
+        self.model_cache_path = Path(os.getenv("TT_CACHE_PATH") or f"model_cache/{self.CKPT_DIR}") / "N150"
+        self.model_name = self.CKPT_DIR.strip("/").split("/")[-1]
+        config = json.loads((Path(self.CKPT_DIR) / "config.json").read_text())  # FileNotFoundError is an OSError
+        self.hf_config = SimpleNamespace(eos_token_id=config["eos_token_id"])
+        self.dim, self.hidden_dim = config["hidden_size"], config["intermediate_size"]
+        self.n_heads, self.n_kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+        self.head_dim, self.n_layers = self.dim // self.n_heads, config["num_hidden_layers"]
+        self.vocab_size, self.norm_eps = config["vocab_size"], config["rms_norm_eps"]
+        self.num_devices = mesh_device.get_num_devices()
+        multiple = 32 * self.num_devices
+        self.padded_vocab_size = -(-self.vocab_size // multiple) * multiple
+        self.max_context_len = config["max_position_embeddings"]
+        self.use_qk_fused = not use_hf_rope
+        self.tokenizer = SimpleNamespace(stop_tokens=[config["eos_token_id"]])
+        assert self.n_heads % mesh_device.shape[1] == 0, "n_heads must be divisible by num_devices"
+        assert self.n_kv_heads % mesh_device.shape[1] == 0, "n_kv_heads must be divisible by num_devices"
+        self.decoders_optimizations = optimizations(self)
+
+    def weight_cache_path(self, dtype):
+        return self.model_cache_path / "tensor_cache_instruct_bfp8"
+
+    def load_state_dict(self):
+        return load_file(Path(self.CKPT_DIR) / "model.safetensors")
+
+    def get_state_dict_prefix(self, module_name, layer_num):
+        return (
+            f"layers.{layer_num}."
+            + {"MLP": "feed_forward", "Attention": "attention", "TransformerBlock": ""}[module_name]
+        )

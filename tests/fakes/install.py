@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the fake ttnn and tt_transformers where Python imports them from, for one test."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from fakes.fake_ttnn import make_ttnn
+
+_TT = "models.tt_transformers.tt"
+_FAKES = (
+    "fakes.fake_config",
+    "fakes.fake_model",
+    "fakes.fake_generator",
+)  # they import ttnn, so they are made anew for each test
+_EXPORTS = {
+    f"{_TT}.common": ("fakes.fake_config", ("Mode", "PagedAttentionConfig", "get_padded_prefill_len")),
+    f"{_TT}.model_config": ("fakes.fake_config", ("ModelArgs", "DecodersPrecision", "TensorGroup")),
+    f"{_TT}.attention": ("fakes.fake_model", ("Attention",)),
+    f"{_TT}.model": ("fakes.fake_model", ("Transformer",)),
+    f"{_TT}.generator": ("fakes.fake_generator", ("Generator",)),
+    "models.common.sampling": ("fakes.fake_generator", ("SamplingParams",)),
+}
+
+
+@contextmanager
+def fake_upstream() -> Iterator[ModuleType]:
+    """The fake `ttnn`, importable together with the fake tt_transformers; what was importable before is put back.
+
+    Only missing submodules are injected: models.tt_transformers.demo is the real one.
+    """
+    injected = ["ttnn", _TT, "models.common", *_EXPORTS]
+    before = {name: sys.modules.get(name) for name in [*injected, *_FAKES]}
+    sys.modules["ttnn"] = make_ttnn()
+    for name in _FAKES:
+        sys.modules.pop(name, None)
+    try:
+        for package in (_TT, "models.common"):
+            sys.modules[package] = ModuleType(package)
+        for name, (source, exports) in _EXPORTS.items():
+            module = sys.modules[name] = ModuleType(name)
+            for export in exports:
+                setattr(module, export, getattr(importlib.import_module(source), export))
+        yield sys.modules["ttnn"]
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
