@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiny import greedy_by_recomputation, tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
-from support.tiny import greedy_by_recomputation, tiny_llama
 
 GREEDY = SamplingParams()
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.doubles import ScriptedDrafter
+from support.tiny import greedy_by_recomputation, tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
-from support.doubles import ScriptedDrafter
-from support.tiny import greedy_by_recomputation, tiny_llama
 
 VOCAB = 32
 TIE = 1e-4  # two fp32 kernels of different width may disagree below this; texts with a closer call prove nothing

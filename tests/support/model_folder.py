@@ -8,10 +8,9 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
+from support.tiny import tiny_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-
-from support.tiny import tiny_llama
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 
