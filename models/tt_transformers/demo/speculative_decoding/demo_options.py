@@ -84,7 +84,7 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         raise BadInput(
             "tt_transformers gives no hidden states to a feature draft; with --backend tt choose another --drafter"
         )
-    if arguments.backend == "tt" and _draft_head(arguments, drafter) is not None:
+    if arguments.backend == "tt" and _draft_head(arguments, drafter, draft) is not None:
         raise BadInput("a trimmed head is not available with --backend tt; drop the --draft-head options")
     if arguments.prompt is not None and arguments.prompts:
         raise BadInput("--prompt and --prompts were both given; give one")
@@ -110,7 +110,7 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         lookahead=lookahead,
         batch_size=arguments.batch_size,
         exact=arguments.exact,
-        draft_head=_draft_head(arguments, drafter),
+        draft_head=_draft_head(arguments, drafter, draft),
         max_new_tokens=arguments.max_new_tokens,
         max_seq_len=arguments.max_seq_len,
         prompts=prompts,
@@ -165,12 +165,12 @@ def _lookahead(arguments: argparse.Namespace, pair: str | None) -> tuple[str, in
     return lookahead, arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K)
 
 
-def _draft_head(arguments: argparse.Namespace, drafter: str) -> DraftHead | None:
+def _draft_head(arguments: argparse.Namespace, drafter: str, draft: str | None) -> DraftHead | None:
     ids_file, text_file, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
     if ids_file is None and text_file is None and size is None:
         return None
-    if drafter in ("prompt-lookup", "feature"):
-        raise BadInput(f"a trimmed head is a draft model's, and --drafter {drafter} has none; add --draft")
+    if draft is None or drafter in ("prompt-lookup", "feature"):
+        raise BadInput("a trimmed head is a draft model's, and there is none (not prompt-lookup's either); add --draft")
     if (ids_file is None) == (text_file is None) or (text_file is None) != (size is None):
         raise BadInput("give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
     for option, file in (("--draft-head-ids", ids_file), ("--draft-head-text", text_file)):

@@ -39,6 +39,7 @@ class Drafter(Protocol):
     target's cache) last. A drafter works out from its length what was accepted of its last draft.
     """
 
+    # A drafter that runs a model has it as `runner`, so that the generator can check that it fits the target.
     name: str
     feature_layers: tuple[int, ...]  # hidden layers of the target that it reads; () for most
 

@@ -25,6 +25,7 @@ class HybridDrafter:
         self.first, self.second = first, second
         self.name = f"{first.name}+{second.name}"
         self.feature_layers = second.feature_layers
+        self.runner = getattr(second, "runner", None)
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Start both."""

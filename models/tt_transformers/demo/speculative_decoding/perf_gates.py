@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = Path(arguments.gates)
     try:
         expected = None if arguments.update else read_gates(path)
+        if expected is not None and expected["prompts_sha256"] != prompts_sha256():
+            raise BadInput(f"the sample prompts are not those that {path} was made with; run perf_gates --update")
         record = measure(with_baseline=arguments.speed)
     except (BadInput, ModelFailure) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -91,13 +93,18 @@ def gates_of(record: dict[str, Any]) -> dict[str, Any]:
         "num_draft_tokens": record["num_draft_tokens"],
         "dtype": record["dtype"],
         "max_new_tokens": record["max_new_tokens"],
-        "prompts_sha256": hashlib.sha256(SAMPLE_PROMPTS.read_bytes()).hexdigest(),
+        "prompts_sha256": prompts_sha256(),
         "tolerance": TOLERANCE,
         **{name: record["summary"][name] for name in figures},
         "by_prompt": [
             {"category": row["category"], "tokens_per_round": row["tokens_per_round"]} for row in record["prompts"]
         ],
     }
+
+
+def prompts_sha256() -> str:
+    """Of the sample prompts as they are now."""
+    return hashlib.sha256(SAMPLE_PROMPTS.read_bytes()).hexdigest()
 
 
 def compare_gates(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:

@@ -32,7 +32,8 @@ class ModelLoad:
     Attributes:
         init_s: from the start of loading to the end of a first forward of one token (weights are read only then).
         layers, parameters: of the model; shared weights count once. weights_mb: their size in megabytes (10^6 bytes).
-        host_rss_mb: growth of the process's resident memory meanwhile; None where the system does not tell.
+        host_rss_mb: growth of the process's resident memory meanwhile; None where the system does not tell, or
+            where memory given back meanwhile hides it.
         device_dram_mb: planned device memory (tt backend); None elsewhere.
     """
 
@@ -67,7 +68,7 @@ def watch_load(name: str) -> Iterator[LoadWatch]:
     watch, before, start = LoadWatch(), resident_mb(), time.perf_counter_ns()
     yield watch
     seconds, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
-    grown = None if before is None or after is None else after - before
+    grown = None if before is None or after is None or after < before else after - before
     watch.load = ModelLoad(name=name, init_s=seconds, host_rss_mb=grown)
 
 

@@ -82,7 +82,7 @@ def break_even_table(runs: Sequence[Run]) -> Table:
         says = measured(predicted_speedup(alpha, k, c, v) if priced else None, "{:.2f}x")
         speed = run.get("summary", "speedup")
         rows.append((run.label, needs, f"{alpha:.3f}", margin, says, verdict(speed)))
-    headers = ["arm", "break-even alpha", "measured alpha", "margin", "E(alpha, K) / (cK + v)", "advice of the clock"]
+    headers = ["arm", "break-even alpha", "measured alpha", "margin", "a round of K, predicted", "advice of the clock"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
@@ -94,11 +94,13 @@ def break_even_length(run: Run) -> str:
         return f"From how many new tokens on a request gains: {NOT_MEASURED}."
     extra = ours_ttft - plain_ttft
     opening = (
-        f"The first token comes {extra:+.0f} ms later, every further one {plain - ours:+.1f} ms sooner (median prompt)"
+        f"The first token took {extra:+.0f} ms more (mean), every further one {ours - plain:+.1f} ms (median prompt)"
     )
     tokens = break_even_tokens(extra, plain, ours)
     if tokens is None:
         return f"{opening}: no request gains, however long."
+    if extra <= 0:
+        return f"{opening}: a request of any length gains."
     return f"{opening}: a request gains from {tokens:.0f} new tokens on, a shorter one is better decoded plainly."
 
 

@@ -128,13 +128,10 @@ def _speedups(
 
 
 def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
-    """Share of drafting rounds that accept their j-th token; of every drafter the run that drafted the most."""
-    longest: dict[str, Run] = {}
-    for run in _one_at_a_time(runs):
-        drafter = run.get("drafter")
-        found = len(acceptance_by_position(run))
-        if found and found > len(acceptance_by_position(longest[drafter]) if drafter in longest else []):
-            longest[drafter] = run
+    """Share of drafting rounds that accept their j-th token; of every drafter the run with the largest fixed K."""
+    drafting = [run for run in _one_at_a_time(runs) if acceptance_by_position(run)]
+    by_length = sorted(drafting, key=lambda run: (run.k.isdecimal(), len(acceptance_by_position(run))))
+    longest = {run.get("drafter"): run for run in by_length}  # the last of each drafter stays
     if not longest:
         return None
     figure, (axes,) = _new(7.6, 4.0)
@@ -193,15 +190,16 @@ def time_per_round(runs: Sequence[Run]) -> Figure | None:
         axes.barh(range(len(runs)), widths, left=left, height=0.6, color=colour, label=part)
         left = [a + b for a, b in zip(left, widths)]
     steps = [step for step in (median(run.tpot("baseline_")) for run in runs) if step is not None]
+    end = max(left + steps)
     if steps:
         axes.axvline(median(steps), color=NEUTRAL, linestyle=(0, (1, 1)), linewidth=1.5, label="one plain decode step")
     for y, run in enumerate(runs):
         emitted = run.get("summary", "tokens_per_round")
-        axes.annotate(f"{emitted:.2f} tokens", (left[y], y), (5, 0), textcoords="offset points", va="center")
+        axes.annotate(f"{emitted:.2f} tokens", (1.04 * end, y), va="center")
     axes.set_yticks(range(len(runs)), ["nothing drafted" if run.k == "0" else run.label for run in runs])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.22 * max(left))
-    axes.set(xlabel="milliseconds per round, mean (number: tokens emitted per round)")
+    axes.set_xlim(0, 1.24 * end)
+    axes.set(xlabel="milliseconds per round, mean (at the right: tokens emitted per round)")
     axes.set_title("Where a round's time goes", loc="left")
     axes.grid(axis="x")
     _legend_below(figure, axes)

@@ -157,11 +157,16 @@ def _head(results: Results) -> list[Table]:
 
     rows = [
         row("date (UTC)", lambda run: run.shared.get("created") or "not recorded"),
-        row("machine", known("platform", "processor", "cpus", "threads")),
+        row("machine", lambda run: f"{_system(run)}, {known('processor', 'cpus', 'threads')(run)}"),
         row("versions", known("python", "torch", "transformers")),
         row("command", lambda run: run.shared.get("command") or "not recorded"),
     ]
     return [Table(["measured", *(run.pair for run in files)], rows)]
+
+
+def _system(run: Run) -> str:
+    """ "Linux": the kernel's own name, which follows it, says where a machine stands and nothing about speed."""
+    return measured(run.get("environment", "platform")).split("-")[0]
 
 
 def _at_a_glance(results: Results) -> Table:

@@ -29,10 +29,11 @@ def mean(values: Sequence[float]) -> float | None:
 def configuration(run: Run) -> Table:
     """What was run."""
     draft = measured(run.get("target") and (run.get("draft") or "none: the text itself is looked up"))
-    layers = [measured(run.load(role, "layers"), "{} layers") for role in ("target", "draft")]
+    layers = {role: run.load(role, "layers") for role in ("target", "draft")}
+    of = {role: "" if count is None else f" ({count} layers)" for role, count in layers.items()}
     rows = [
-        ("target model", f"{measured(run.get('target'))} ({layers[0]})"),
-        ("draft model", f"{draft} ({layers[1]})" if run.get("draft") else draft),
+        ("target model", measured(run.get("target")) + of["target"]),
+        ("draft model", draft + of["draft"]),
         ("plain decoding", "the same target, in the same process, in turns"),
         ("drafter", measured(run.get("drafter"))),
         ("drafted tokens per round (K)", run.k if run.made else NOT_MEASURED),

@@ -71,8 +71,8 @@ class SpeculativeGenerator:
                 f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {target.name} takes "
                 f"{target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
             )
-        if drafter is not None and drafter.feature_layers and not target.supports_features:
-            raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
+        if drafter is not None:
+            _check_fit(target, drafter)
 
     def generate(
         self,
@@ -226,6 +226,9 @@ class SpeculativeGenerator:
             max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
         )
         sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
+        for token in (token for sequence in sequences for token in sequence.prompt):
+            if not 0 <= token < self.target.vocab_size:
+                raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
         seeds = [self.sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
         if len(seeds) != len(prompts):
             raise BadInput(f"{len(seeds)} seeds for {len(prompts)} prompts; give one seed per prompt")
@@ -264,3 +267,22 @@ class SpeculativeGenerator:
             )
             for user, sequence in enumerate(batch.sequences)
         ]
+
+
+def _check_fit(target: ModelRunner, drafter: Drafter) -> None:
+    """BadInput names what the target and the drafter do not have in common."""
+    if drafter.feature_layers and not target.supports_features:
+        raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
+    draft: ModelRunner | None = getattr(drafter, "runner", None)
+    if draft is None:
+        return
+    if draft.vocab_size != target.vocab_size:
+        raise BadInput(
+            f"vocab_size is {draft.vocab_size} in the draft {draft.name} and {target.vocab_size} in the target "
+            f"{target.name}; their output layers must be of one size"
+        )
+    if draft.max_seq_len < target.max_seq_len:
+        raise BadInput(
+            f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
+            f"{target.max_seq_len}; open both for the same"
+        )
