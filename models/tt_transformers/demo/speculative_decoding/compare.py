@@ -40,14 +40,14 @@ from models.tt_transformers.demo.speculative_decoding.comparison import (
     Request,
     top2_gap,
 )
-from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions
+from models.tt_transformers.demo.speculative_decoding.demo_options import run_settings
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.peers import Peer, PeerResult, peer_record
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompts import encode
 from models.tt_transformers.demo.speculative_decoding.record_extras import add_repeats, add_token_texts, provenance
-from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.terminal import MISSING, make_console, number, speedup
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
@@ -203,7 +203,7 @@ class Field:
         """One result record per arm."""
         records = []
         for arm, compared in zip(self.arms, self.compared, strict=True):
-            record = run_record(settings(arm.options), arm.options.sampling, compared)
+            record = run_record(run_settings(arm.options), arm.options.sampling, compared)
             add_repeats(record, compared)
             add_token_texts(record, self.bench.tokenizer.decode)
             records.append({"arm": arm.label, **record})
@@ -220,14 +220,6 @@ class Field:
             for comparison in self.compared[0]
         ]
         return [peer_record(peer, runs, requests) for peer, runs in zip(self.peers, self.peer_results, strict=True)]
-
-
-def settings(options: DemoOptions) -> RunSettings:
-    """An arm as its result JSON names it."""
-    fields = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
-    if options.draft_file is not None:
-        fields["draft"] = options.draft_file.stem
-    return RunSettings(**fields)
 
 
 def make_peers(bench: Workbench, ks: Sequence[int]) -> list[Peer]:

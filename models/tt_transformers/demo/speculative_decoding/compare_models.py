@@ -17,7 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOp
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
+from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import lookup_first
 from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model
 from models.tt_transformers.demo.speculative_decoding.model_setup import make_lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
@@ -66,7 +66,7 @@ class Workbench:
     def _drafter(self, name: str) -> Drafter:
         if name == "prompt-lookup":
             return PromptLookupDrafter()
-        return HybridDrafter(PromptLookupDrafter(), self.draft) if name == "hybrid" else self.draft
+        return lookup_first(self.draft) if name == "hybrid" else self.draft
 
 
 @contextmanager

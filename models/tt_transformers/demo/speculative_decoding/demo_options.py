@@ -20,6 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, Prompt, checked_text, load_prompts
+from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,14 @@ def _check_device(backend: str, device: str, dtype: str) -> None:
         raise BadInput(f"--device {device} is not known; it must be cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable("--device cuda was asked for, but torch sees no CUDA device; use --device cpu")
+
+
+def run_settings(options: DemoOptions) -> RunSettings:
+    """The run as its result JSON names it."""
+    fields = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
+    if options.draft_file is not None:
+        fields["draft"] = options.draft_file.stem
+    return RunSettings(**fields)
 
 
 def pair_listing() -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 
 
 class HybridDrafter:
@@ -70,3 +71,9 @@ class HybridDrafter:
         """Close both."""
         self.first.close()
         self.second.close()
+
+
+def lookup_first(second: Drafter) -> HybridDrafter:
+    """Prompt lookup before `second`, but only on matches of two tokens or more: one matching token says less about what
+    follows than a model does."""
+    return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)

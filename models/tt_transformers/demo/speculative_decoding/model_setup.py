@@ -16,7 +16,7 @@ from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOp
 from models.tt_transformers.demo.speculative_decoding.device_cases import DEVICE_PARAMS, mesh_shape
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
+from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import lookup_first
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
@@ -90,7 +90,7 @@ def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
         target, *drafts = runners
         drafter: Drafter = ModelDrafter(drafts[0]) if drafts else PromptLookupDrafter()
         if options.drafter == "hybrid":
-            drafter = HybridDrafter(PromptLookupDrafter(), drafter)
+            drafter = lookup_first(drafter)
         yield SpeculativeGenerator(
             target,
             drafter,
@@ -118,7 +118,7 @@ def _drafter(options: DemoOptions, target: PreTrainedModel, tokenizer: PreTraine
         drafter: Drafter = FeatureDrafter.from_file(options.draft_file, target)
     else:
         drafter = _model_drafter(options, tokenizer)
-    return HybridDrafter(PromptLookupDrafter(), drafter) if options.drafter == "hybrid" else drafter
+    return lookup_first(drafter) if options.drafter == "hybrid" else drafter
 
 
 def _model_drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> ModelDrafter:

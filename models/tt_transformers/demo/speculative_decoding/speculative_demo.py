@@ -22,14 +22,20 @@ from models.tt_transformers.demo.speculative_decoding.comparison import (
     Request,
 )
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
-from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, checked, pair_listing
+from models.tt_transformers.demo.speculative_decoding.demo_options import (
+    DemoOptions,
+    checked,
+    pair_listing,
+    run_settings,
+)
 from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
 from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
-from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.record_extras import add_repeats, add_token_texts, provenance
+from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.terminal import (
     StreamedText,
     legend,
@@ -74,7 +80,10 @@ def run(options: DemoOptions, console: Console) -> int:
         compared = []
         for batch in batches:
             compared += compare_batch(comparison, batch, f"{len(compared) + 1} of {len(requests)}", options, console)
-    record = run_record(settings(options), options.sampling, compared)
+        record = run_record(run_settings(options), options.sampling, compared)
+        add_token_texts(record, generator.tokenizer.decode)
+    add_repeats(record, compared)
+    record |= provenance()
     if options.show_rounds:
         for row in record["prompts"]:
             console.print(Text("\n".join([f"{row['category']}:", *round_lines(row)])))
@@ -126,14 +135,6 @@ def check_lengths(requests: Sequence[Request], max_seq_len: int) -> None:
                 f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it "
                 "and at least one new token; shorten it or raise --max-seq-len"
             )
-
-
-def settings(options: DemoOptions) -> RunSettings:
-    """The run as its result JSON names it."""
-    fields = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
-    if options.draft_file is not None:
-        fields["draft"] = options.draft_file.stem
-    return RunSettings(**fields)
 
 
 @on_device
