@@ -81,7 +81,12 @@ class ModelArgs:
         self.padded_vocab_size = -(-self.vocab_size // multiple) * multiple
         self.max_context_len = config["max_position_embeddings"]
         self.use_qk_fused = not use_hf_rope
-        self.tokenizer = SimpleNamespace(stop_tokens=[config["eos_token_id"]])
+        self.tokenizer = SimpleNamespace(
+            stop_tokens=[config["eos_token_id"]],
+            chat_template=None,
+            encode=lambda text: [ord(character) % self.vocab_size for character in text],
+            decode=lambda ids: "".join(chr(ord("0") + token) for token in ids),
+        )
         assert self.n_heads % mesh_device.shape[1] == 0, "n_heads must be divisible by num_devices"
         assert self.n_kv_heads % mesh_device.shape[1] == 0, "n_kv_heads must be divisible by num_devices"
         self.decoders_optimizations = optimizations(self)

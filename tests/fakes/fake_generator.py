@@ -7,14 +7,18 @@ them, and the trap of its device-sampling mode."""
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 import ttnn
 from fakes.fake_config import Mode, get_padded_prefill_len
 
 
+@dataclass(frozen=True)
 class SamplingParams:
-    """Only greedy sampling is modelled."""
+    temperature: float
+    top_k: int
+    top_p: float
 
 
 class Generator:

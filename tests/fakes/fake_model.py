@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 import ttnn
+from fakes.fake_config import ModelArgs
 
 
 def cached_weight(state_dict, key, device, cache_file):
@@ -175,6 +176,8 @@ class TransformerBlock:
 
 
 class Transformer:
+    _supports_on_device_sampling = True
+
     def __init__(
         self,
         args,
@@ -285,3 +288,36 @@ class Transformer:
     def process_logits_after_prefill_trace(self, logits, last_token_idx):
         start = (last_token_idx // 32) * 32
         return self._head(ttnn.slice(logits, (0, 0, start, 0), (1, 1, start + 32, logits.shape[-1])))
+
+
+def create_tt_model(
+    mesh_device,
+    instruct,
+    max_batch_size,
+    optimizations,
+    max_seq_len,
+    paged_attention_config=None,
+    dtype=ttnn.bfloat8_b,
+    state_dict=None,
+    num_layers=None,
+    use_prefetcher=False,
+    use_hf_rope=False,
+):
+    """Stock: no attention_class can be passed."""
+    args = ModelArgs(
+        mesh_device,
+        instruct=instruct,
+        max_batch_size=max_batch_size,
+        optimizations=optimizations,
+        max_seq_len=max_seq_len,
+    )
+    state_dict = state_dict or args.load_state_dict()
+    model = Transformer(
+        args=args,
+        mesh_device=mesh_device,
+        dtype=dtype,
+        state_dict=state_dict,
+        weight_cache_path=args.weight_cache_path(dtype),
+        paged_attention_config=paged_attention_config,
+    )
+    return args, model, [layer.attention.layer_past for layer in model.layers], state_dict

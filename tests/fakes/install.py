@@ -47,6 +47,8 @@ def fake_upstream() -> Iterator[ModuleType]:
             module = sys.modules[name] = ModuleType(name)
             for export in exports:
                 setattr(module, export, getattr(importlib.import_module(source), export))
+        common = sys.modules[f"{_TT}.common"]
+        common.create_tt_model = importlib.import_module("fakes.fake_model").create_tt_model
         yield sys.modules["ttnn"]
     finally:
         for name, module in before.items():
