@@ -124,7 +124,7 @@ def open_models(
     check_environment(*(request.model_id for request in requests))
     upstream = load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
-    if traced and _slow_dispatch():
+    if traced and slow_dispatch():
         raise BadInput(
             "enable_trace=True, but TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces; unset it or "
             "run with enable_trace=False"
@@ -171,10 +171,11 @@ def safe_to_trace(mesh_device: Any) -> bool:
     deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
     enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
     """
-    return mesh_device.get_num_devices() == 1 and not _slow_dispatch()
+    return mesh_device.get_num_devices() == 1 and not slow_dispatch()
 
 
-def _slow_dispatch() -> bool:
+def slow_dispatch() -> bool:
+    """Whether ttnn was told to run without command queues, and so without traces (simulators need it)."""
     return os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
 
 
