@@ -31,6 +31,11 @@ soak: $(VENV)/ready ## the long limits-and-load tests
 bench: $(VENV)/ready ## what the loop itself costs, as ratios
 	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
 
+report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, half an hour)
+	mkdir -p generated
+	$(RUN) -m $(MODULE).speculative_demo compare --k 0,1,2,3,4,6,8,auto --repeat 3 --json generated/smollm2.json $(ARGS)
+	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json
+
 lint: $(VENV)/ready ## formatting and static checks
 	$(VENV)/bin/black --check --quiet $(SOURCES)
 	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
