@@ -10,14 +10,18 @@ from types import ModuleType
 import pytest
 from fakes.device import FakeMeshDevice
 from fakes.install import fake_upstream
-from fakes.pairs import write_checkpoints
+from fakes.pairs import LIMIT
+from fakes.pairs import PROMPTS as TOKEN_PROMPTS
+from fakes.pairs import greedy_texts, write_checkpoints
 
 from models.tt_transformers.demo.speculative_decoding import benchmark_data, device_run
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.tt_baseline import open_stock
 
 PROMPTS = [Prompt("hello there", "greeting"), Prompt("abcabcabc", "letters"), Prompt("x" * 40, "long")]
@@ -66,10 +70,14 @@ def test_a_wrong_text_is_no_near_tie(folder):
 
 @pytest.mark.parametrize("on_device", [True, False], ids=["sampled-on-device", "sampled-on-host"])
 def test_the_stock_target_writes_the_same_either_way(folder, on_device):
+    """Prompt after prompt on one runner: the device's own token of the last generation must not leak into the next."""
     case = device_case(folder)
     stock = open_stock(FakeMeshDevice(), case.pair.target, max_seq_len=120, sample_on_device=on_device)
-    assert stock._greedy is not None if on_device else stock._greedy is None
+    stock.warmup([1])
+    stop = StopConditions(max_new_tokens=LIMIT, max_seq_len=120)
+    texts = [decode_plainly(stock, [prompt], stop=stop)[0].tokens for prompt in TOKEN_PROMPTS]
     stock.close()
+    assert texts == greedy_texts()
 
 
 def test_no_create_tt_model_is_named(folder, monkeypatch):
