@@ -54,5 +54,18 @@ def test_round_model_of_one_k_is_the_formula():
     ]
     model = RoundModel.measured(rounds, [100, 100, 100])
     assert (model.alpha, model.c, model.v) == (pytest.approx(3 / 4), pytest.approx(0.25), pytest.approx(1.2))
-    assert model.predicted_speedup(rounds) == pytest.approx(metrics.predicted_speedup(3 / 4, 2, 0.25, 1.2))
+    expected = metrics.predicted_speedup(3 / 4, 2, 0.25, 1.2)
+    assert metrics.predicted_from_rounds(rounds, [100, 100, 100]) == pytest.approx(expected)
     assert rounds[0].host_ns == 10
+
+
+def test_a_prediction_over_several_k_prices_each_k_by_itself():
+    """By hand: 4 + 1 + 1 tokens for (60 + 180) + 110 + (20 + 120) ns, at 100 ns a plain step."""
+    rounds = [
+        round_of(3, 3, draft_ns=60, verify_ns=180),
+        round_of(0, 0, verify_ns=110),
+        round_of(1, 0, draft_ns=20, verify_ns=120),
+    ]
+    assert metrics.predicted_from_rounds(rounds, [100]) == pytest.approx(6 / 4.9)
+    assert metrics.predicted_from_rounds(rounds, []) is None
+    assert metrics.predicted_from_rounds([round_of(0, 0, verify_ns=110)], [100]) is None

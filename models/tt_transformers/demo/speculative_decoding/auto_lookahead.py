@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
+
+import torch
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.lookahead import check_draft_tokens
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
+from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
 WINDOW = 25  # samples behind a median
+CALIBRATION = 3  # forwards of each width before the first request
 PRIOR_ALPHA, PRIOR_WEIGHT = 0.5, 2.0  # an unknown draft is worth a try
 MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptances
 
@@ -112,6 +117,22 @@ class AutoLookahead:
         self._rounds_since_plain = self._rounds_since_draft = 0
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
+
+    def calibrate(self, target: ModelRunner, *, users: int, argmax_only: bool) -> None:
+        """Time every width it may ask for on an idle target, already warm, so that no request pays for finding out.
+
+        What lies in the cache afterwards is garbage, which the next prefill overwrites.
+        """
+        for _ in range(CALIBRATION):
+            for width in (k + 1 for k in self.choices):
+                at = min(64, target.max_seq_len - width)
+                if at < 0:
+                    continue
+                start = time.perf_counter_ns()
+                tokens = torch.zeros((users, width), dtype=torch.int64)
+                target.forward(tokens, [at] * users, argmax_only=argmax_only)
+                target.synchronize()
+                self.clockwork.observe(users * width, time.perf_counter_ns() - start)
 
     def start(self, users: int) -> None:
         """Keep what was learned."""

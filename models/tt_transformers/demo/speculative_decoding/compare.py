@@ -32,6 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.compare_models import Workbench, open_workbench
 from models.tt_transformers.demo.speculative_decoding.compare_options import Arm, CompareOptions, options_from
 from models.tt_transformers.demo.speculative_decoding.comparison import (
@@ -138,6 +139,9 @@ class Field:
         widest = max(generator.lookahead.max_draft_tokens for generator in self.generators) + 1
         target, greedy = self.bench.target.runner, self.options.base.sampling.greedy
         target.warmup(range(1, widest + 1), argmax_only=greedy)
+        for generator in self.generators:
+            if isinstance(generator.lookahead, AutoLookahead):
+                generator.lookahead.calibrate(target, users=self.batch_size, argmax_only=greedy)
         batch = requests[: self.batch_size]
         self._plain(batch, 4)
         for generator in self.generators:

@@ -189,14 +189,23 @@ class RoundModel:
             v_plain=ratio(statistics.fmean(r.verify_ns for r in idle), step) if idle else None,
         )
 
-    def predicted_speedup(self, rounds: Sequence[RoundRecord]) -> float | None:
-        """sum of E(alpha, K) / sum of (c*K + v) over the rounds; for one K this is
-        predicted_speedup(alpha, K, c, v)."""
-        if None in (self.alpha, self.c, self.v):
+
+def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> float | None:
+    """predicted_speedup over rounds of several K: sum of E(alpha_K, K) / sum of (c_K * K + v_K), a round at a time.
+
+    Each K has the alpha, c and v of its own rounds: a run that chooses K as it goes drafts far where drafts are good,
+    and a wide verify costs more than a narrow one. A round that drafted nothing emits one token and costs v_plain. None
+    if nothing was drafted, or no plain step was timed.
+    """
+    tokens = cost = 0.0
+    for k in {r.drafted for r in rounds}:
+        of_k = [r for r in rounds if r.drafted == k]
+        model = RoundModel.measured(of_k, step_ns)
+        if (model.v if k else model.v_plain) is None:
             return None
-        tokens = sum(expected_tokens(self.alpha, r.drafted) for r in rounds)
-        cost = sum(self.c * r.drafted + (self.v if r.drafted else self.v_plain) for r in rounds)
-        return ratio(tokens, cost)
+        tokens += len(of_k) * (expected_tokens(model.alpha, k) if k else 1.0)
+        cost += len(of_k) * (model.c * k + model.v if k else model.v_plain)
+    return ratio(tokens, cost) if any(r.drafted for r in rounds) else None
 
 
 def median(values: Sequence[float]) -> float | None:

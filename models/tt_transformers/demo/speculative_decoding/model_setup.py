@@ -43,11 +43,14 @@ def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]
     target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
     drafter = _drafter(options, model, tokenizer)
     try:
-        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        lookahead, greedy = make_lookahead(options.lookahead, options.num_draft_tokens), options.sampling.greedy
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=greedy)
+        if isinstance(lookahead, AutoLookahead):
+            lookahead.calibrate(target, users=options.batch_size, argmax_only=greedy)
         yield SpeculativeGenerator(
             target,
             drafter,
-            lookahead=make_lookahead(options.lookahead, options.num_draft_tokens),
+            lookahead=lookahead,
             sampling=options.sampling,
             verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=tokenizer,

@@ -127,7 +127,7 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
         "alpha": model.alpha,
         "c": model.c,
         "v": model.v,
-        "predicted_speedup": model.predicted_speedup(rounds),
+        "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
         "speedup": ratio(baseline_s, decode_s) if compared else None,
         "time_split": {
             "draft_s": sum(r.draft_ns for r in timed) / 1e9,
