@@ -22,17 +22,19 @@ from models.tt_transformers.demo.speculative_decoding.draft_answers import (
     passage,
     too_close,
 )
-from models.tt_transformers.demo.speculative_decoding.draft_prompts import PLAIN, make_prompts
-from models.tt_transformers.demo.speculative_decoding.draft_training import (
+from models.tt_transformers.demo.speculative_decoding.draft_distillation import (
     Rollout,
     Teacher,
+    distillation_loss,
+    measure_acceptance,
+    unroll,
+)
+from models.tt_transformers.demo.speculative_decoding.draft_prompts import PLAIN, make_prompts
+from models.tt_transformers.demo.speculative_decoding.draft_training import (
     Trainer,
     TrainingOptions,
     choose_vocabulary,
-    distillation_loss,
     initial_draft,
-    measure_acceptance,
-    unroll,
 )
 from models.tt_transformers.demo.speculative_decoding.draft_training_data import Answer, collate, load_answers
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -237,6 +239,24 @@ def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_
     assert shard.stat().st_mtime_ns == written
     assert all(torch.equal(value, first[name]) for name, value in load_file(output).items())
     assert {answer.category for answer in load_answers([shard])} >= set(PLAIN)
+
+
+@pytest.mark.slow
+def test_a_draft_can_go_on_from_another_one(target_folder, tmp_path):
+    def command(name: str, *more: str) -> list[str]:
+        paths = f"--target {target_folder} --work {tmp_path / name} --output {tmp_path / name}.safetensors".split()
+        sizes = "--shards 1 --reading-shards 0 --prompts-per-shard 12 8 --held-out-prompts 6 4 --new-tokens 24".split()
+        return [*paths, *sizes, *"--dtype float32 --tokens-per-batch 1024 --seed 1".split(), *more]
+
+    def first_loss(name: str) -> float:
+        return torch.load(tmp_path / name / "training.pt", weights_only=True)["state"]["losses"][0]
+
+    start = ["--start-from", str(tmp_path / "first.safetensors")]
+    assert main(command("first", "--epochs", "4", "--learning-rate", "2e-2", "--draft-vocabulary", "80")) == 0
+    assert main(command("second", "--epochs", "1", "--draft-vocabulary", "80", *start)) == 0
+    assert FeatureDraftModel.load(tmp_path / "second.safetensors").spec.draft_vocab_size == 80
+    assert first_loss("second") < 0.95 * first_loss("first")
+    assert main(command("second", "--epochs", "1", "--layers", "0", "2", *start)) == 2
 
 
 def test_the_command_reports_what_it_cannot_do(tmp_path):

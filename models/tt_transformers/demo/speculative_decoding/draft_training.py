@@ -1,11 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Training a feature draft: distil the target's next-token distribution, then also on the draft's own states.
-
-What the target contributes is in the data: its final normed state times its head rows is the teacher. In the last
-third of training the draft also unrolls one step on its own hidden states (EAGLE-3's training-time test).
-"""
+"""Training a feature draft: where it starts from, its epochs, and how it goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -16,19 +12,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.draft_training_data import (
-    Answer,
-    TrainingBatch,
-    batch_groups,
-    collate,
+from models.tt_transformers.demo.speculative_decoding.draft_distillation import (
+    Teacher,
+    distillation_loss,
+    matrix_products,
+    measure_acceptance,
+    unroll,
 )
+from models.tt_transformers.demo.speculative_decoding.draft_training_data import Answer, batch_groups, collate
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.feature_model import FeatureDraftModel, FeatureDraftSpec
-
-SLICE = 256  # rows of logits at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +34,15 @@ class TrainingOptions:
     tokens_per_batch: int = 6144
     learning_rate: float = 2e-3
     warmup: float = 0.03
-    rollout_from: float = 2 / 3
+    rollout_from: float = 1 / 3
     rollout_weight: float = 0.6
     seed: int = 2026
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.tokens_per_batch < 1 or self.learning_rate <= 0:
             raise BadInput("epochs, tokens per batch and learning rate must be positive")
+        if not 0 <= self.rollout_from <= 1:
+            raise BadInput(f"rollout_from {self.rollout_from} is a fraction of the training, from 0 to 1")
 
 
 @dataclass
@@ -101,120 +98,6 @@ def initial_draft(
     return draft
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """The target's frozen parts: its embedding [V, hidden], and its head rows of the draft's vocabulary."""
-
-    embedding: Tensor
-    rows: Tensor
-
-    @classmethod
-    def of(cls, target: PreTrainedModel, token_ids: Tensor) -> Teacher:
-        embedding, head = target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach()
-        return cls(embedding.to(torch.bfloat16), head[token_ids.to(head.device)].to(torch.bfloat16))
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Step k of an unroll: normed hidden states [N, hidden] of the answer positions, teacher states, what came next.
-
-    Row n of step k and row n of step k + 1 belong to the same first position; a position near the end of its answer has
-    rows only in the steps that still have a teacher, `valid` [N].
-    """
-
-    hidden: Tensor
-    teacher: Tensor
-    next_ids: Tensor
-    valid: Tensor
-
-
-def unroll(draft: FeatureDraftModel, teacher: Teacher, batch: TrainingBatch, steps: int) -> list[Rollout]:
-    """Draft `steps` tokens from every answer position of the batch at once.
-
-    Step s at position l sees the true pairs up to l - (s - 1), and of each later step r the one at l - (s - r): what
-    the cache holds when it drafts.
-    """
-    device = teacher.rows.device
-    tokens, features = batch.tokens.to(device), batch.features.to(device)
-    width, hidden_size = tokens.shape[1], draft.spec.hidden_size
-    firsts = torch.arange(width - 1)
-    wanted = (firsts >= batch.prompt_lengths[:, None] - 1) & (firsts + 2 < batch.lengths[:, None])
-    embedded = teacher.embedding[tokens]
-    state = draft.state_from_features(features[:, :-1])
-    keys, values, rollouts = [], [], []
-    at, steps = wanted.nonzero(as_tuple=True), min(steps, width - 1)
-    for step in range(steps):
-        where = torch.arange(step, width - 1, device=device)
-        x = state + draft.from_embedding(embedded[:, step + 1 :])
-        q, k, v = draft.attention_inputs(x, where.expand(len(tokens), -1))
-        keys.append(k)
-        values.append(v)
-        masks = [where[:, None] - step >= torch.arange(width - 1, device=device)]
-        masks += [where[:, None] - (step - r) == torch.arange(r, width - 1, device=device) for r in range(1, step + 1)]
-        hidden = draft.attend(x, q, torch.cat(keys, 2), torch.cat(values, 2), torch.cat(masks, 1)[None, None])
-        valid = at[1] + step + 2 < batch.lengths[at[0]]
-        position = at[1].clamp_max(width - 2 - step)  # rows past the end exist, but are not valid
-        rows = (at[0].to(device), position.to(device))
-        rollouts.append(
-            Rollout(
-                draft.norm(hidden[rows], draft.output_norm),
-                features[rows[0], rows[1] + step + 1, -hidden_size:],
-                tokens[rows[0], (rows[1] + step + 2).clamp_max(width - 1)],
-                valid.to(device),
-            )
-        )
-        state = hidden[:, :-1]
-    return rollouts
-
-
-def distillation_loss(rollout: Rollout, teacher: Teacher) -> tuple[Tensor, float]:
-    """KL(target || draft) over the trimmed vocabulary, mean nats per valid row.
-
-    Returns:
-        (a scalar to call backward on, the value). The gradient of the KL in the draft's logits is q - p and the head
-        is frozen, so the gradient in the hidden states is made here, in slices that stay in the processor's cache;
-        the scalar is their product with it, which has the same gradient.
-    """
-    hidden, state = rollout.hidden[rollout.valid], rollout.teacher[rollout.valid].to(teacher.rows.dtype)
-    gradient, value = torch.empty_like(hidden), 0.0
-    with torch.no_grad():
-        for first in range(0, len(hidden), SLICE):
-            rows = slice(first, first + SLICE)
-            wanted = F.linear(state[rows], teacher.rows).float()
-            drafted = F.linear(hidden[rows].to(teacher.rows.dtype), teacher.rows).float()
-            p, q = wanted.softmax(-1), drafted.softmax(-1)
-            spread = drafted.logsumexp(-1) - wanted.logsumexp(-1)
-            value += float((torch.linalg.vecdot(p, wanted.sub_(drafted)) + spread).sum())
-            gradient[rows] = torch.mm(q.sub_(p).to(teacher.rows.dtype), teacher.rows)
-    return (hidden * gradient).sum() / len(hidden), value / len(hidden)
-
-
-@torch.inference_mode()
-def measure_acceptance(
-    draft: FeatureDraftModel,
-    teacher: Teacher,
-    answers: Sequence[Answer],
-    *,
-    steps: int = 3,
-    tokens_per_batch: int = 4096,
-) -> Tensor:
-    """Counts int64 [steps, 2] on greedy answers: (accepted, drafted) of d_k where the earlier ones were accepted."""
-    counts = torch.zeros(steps, 2, dtype=torch.int64)
-    with torch.autocast(teacher.rows.device.type, torch.bfloat16):
-        for group in batch_groups(answers, tokens_per_batch, seed=0):
-            batch = collate(group)
-            alive = None
-            for step, rollout in enumerate(unroll(draft, teacher, batch, steps)):
-                ids = draft.token_ids.to(rollout.hidden.device)[
-                    F.linear(rollout.hidden.to(teacher.rows.dtype), teacher.rows).argmax(-1)
-                ]
-                alive = rollout.valid if alive is None else alive & rollout.valid
-                matched = alive & (ids == rollout.next_ids)
-                counts[step] += torch.tensor([int(matched.sum()), int(alive.sum())])
-                alive = matched
-    return counts
-
-
 class Trainer:
     """Runs epochs, keeps the best draft in `folder`, and can go on where an earlier run of it stopped.
 
@@ -252,7 +135,7 @@ class Trainer:
         after_epoch: Callable[[TrainingState], None] = lambda state: None,
     ) -> FeatureDraftModel:
         """Train to the end; returns the best draft by held-out acceptance of the first drafted token."""
-        options, device_type = self.options, self.teacher.rows.device.type
+        options = self.options
         while self.state.epoch < options.epochs:
             epoch = self.state.epoch
             groups = batch_groups(training, options.tokens_per_batch, seed=options.seed + epoch)
@@ -260,7 +143,7 @@ class Trainer:
             for index, group in enumerate(groups):
                 fraction = (epoch + index / len(groups)) / options.epochs
                 self._set_learning_rate(options.learning_rate * _schedule(fraction, options.warmup))
-                with torch.autocast(device_type, torch.bfloat16):
+                with matrix_products(self.teacher):
                     rollouts = unroll(
                         self.draft, self.teacher, collate(group), 1 if fraction < options.rollout_from else 2
                     )

@@ -197,6 +197,21 @@ class FeatureDraftModel(nn.Module):
             raise BadInput(f"{path} cannot be read as a {FORMAT} file: {error}") from error
         return model.eval()
 
+    def take_weights(self, other: FeatureDraftModel, path: Path | str = "the draft") -> None:
+        """Copy another draft's weights; its vocabulary may differ, for the rows of the head are the target's.
+
+        Raises:
+            BadInput: it belongs to another target, or reads other layers.
+        """
+        mine, its = self.spec, other.spec
+        if (its.target_hash, its.layers) != (mine.target_hash, mine.layers):
+            raise BadInput(
+                f"{path} belongs to {its.target_name} ({its.target_hash}) and reads its layers {its.layers}; this one "
+                f"is for {mine.target_name} ({mine.target_hash}), layers {mine.layers}: the two must agree"
+            )
+        kept = {"token_ids": self.token_ids}
+        self.load_state_dict({**other.state_dict(), **kept})
+
     def check_belongs_to(self, target: PreTrainedModel, path: Path | str = "the draft") -> None:
         """Raises BadInput, with both names, if it was trained for another target."""
         found = target_fingerprint(target)

@@ -29,16 +29,15 @@ from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.draft_answers import AnswerOptions, make_shard, read_shard
+from models.tt_transformers.demo.speculative_decoding.draft_distillation import Teacher, measure_acceptance
 from models.tt_transformers.demo.speculative_decoding.draft_prompts import CATEGORIES
 from models.tt_transformers.demo.speculative_decoding.draft_texts import documentation_texts
 from models.tt_transformers.demo.speculative_decoding.draft_training import (
-    Teacher,
     Trainer,
     TrainingOptions,
     TrainingState,
     choose_vocabulary,
     initial_draft,
-    measure_acceptance,
 )
 from models.tt_transformers.demo.speculative_decoding.draft_training_data import Answer, load_answers
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -70,7 +69,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output", type=Path, required=True, help="the draft file to write (safetensors)")
     add("--name", help="the target's name as the file will give it (default: the last part of --target)")
     add("--device", default="cpu", choices=["cpu", "cuda"])
-    add("--dtype", default="bfloat16", choices=list(DTYPES), help="in which the target answers (default: %(default)s)")
+    add(
+        "--dtype",
+        default="bfloat16",
+        choices=list(DTYPES),
+        help="in which the target answers and the draft computes while it learns; float32 is faster on a CPU without "
+        "bfloat16 matrix units (default: %(default)s)",
+    )
     add(
         "--layers",
         type=int,
@@ -88,6 +93,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=8192,
         help="how many of the target's ids it can draft (default: %(default)s)",
     )
+    add("--start-from", type=Path, metavar="DRAFT", help="a draft of the same target and layers to go on from")
     add("--epochs", type=int, default=4)
     add("--tokens-per-batch", type=int, default=6144)
     add("--learning-rate", type=float, default=2e-3)
@@ -166,8 +172,11 @@ def train(
     ids = choose_vocabulary(written, args.draft_vocabulary, target.config.get_text_config().vocab_size, always)
     name = args.name or args.target.rstrip("/").split("/")[-1].split(":")[-1]
     spec = FeatureDraftSpec.for_target(target, ids, layers=layers, name=name)
-    draft = initial_draft(target, spec, ids, training, seed=args.seed).to(args.device)
-    teacher = Teacher.of(target, ids)
+    draft = initial_draft(target, spec, ids, training, seed=args.seed)
+    if args.start_from is not None:
+        draft.take_weights(FeatureDraftModel.load(args.start_from), args.start_from)
+    draft.to(args.device)
+    teacher = Teacher.of(target, ids, DTYPES[args.dtype])
     trainer = Trainer(draft, teacher, args.work, options)
     if trainer.resume():
         logger.info(f"going on after epoch {trainer.state.epoch} of {options.epochs}")
