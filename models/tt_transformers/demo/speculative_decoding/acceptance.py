@@ -114,12 +114,13 @@ def accept(
     """
     counts, next_tokens = [], []
     for user, drafted in enumerate(draft_tokens):
+        verdicts = target[user]
         if not active[user]:
             accepted, next_token = 0, 0
-        elif isinstance(target[user], Tensor):
-            accepted, next_token = _accept_sampled(drafted, draft_probs[user], target[user], generators[user])
+        elif isinstance(verdicts, Tensor):
+            accepted, next_token = _accept_sampled(drafted, draft_probs[user], verdicts, generators[user])
         else:
-            accepted, next_token = _accept_greedy(drafted, target[user])
+            accepted, next_token = _accept_greedy(drafted, verdicts)
         counts.append(accepted)
         next_tokens.append(next_token)
     return Acceptance(counts, next_tokens)

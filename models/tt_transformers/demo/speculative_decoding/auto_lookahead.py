@@ -139,12 +139,12 @@ class AutoLookahead:
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         self._kinds = list(kinds)
-        drafting = [user for user, (room, kind) in enumerate(zip(rooms, kinds, strict=True)) if room > 0 and kind]
+        drafting = [kind for room, kind in zip(rooms, kinds, strict=True) if room > 0 and kind]
         if not drafting:
             return [0] * len(rooms)
         # A finished user has no room, and costs nothing; neither has one about to end, and one row too few changes no
         # choice.
-        chosen = self._choose(sum(room > 0 for room in rooms), [kinds[user] for user in drafting])
+        chosen = self._choose(sum(room > 0 for room in rooms), drafting)
         return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
 
     def _choose(self, users: int, kinds: list[str]) -> int:
@@ -171,7 +171,7 @@ class AutoLookahead:
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         live = [(record, kind) for record, kind in zip(records, self._kinds, strict=True) if record is not None]
-        drafted = [(record, kind) for record, kind in live if record.drafted]
+        drafted = [(record, kind) for record, kind in live if record.drafted and kind]
         first = live[0][0]
         if all(record.emitted == record.accepted + 1 for record, _ in live):  # else a stop hid how much was verified
             self.clockwork.observe(len(live) + sum(record.drafted for record, _ in live), first.verify_ns)

@@ -35,7 +35,7 @@ class Batch:
     generators: list[torch.Generator]
     clock: RunClock
     target_ttft_ns: int = 0
-    rounds: list[list[RoundRecord]] = field(default_factory=list)
+    rounds: list[list[RoundRecord | None]] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
@@ -59,7 +59,9 @@ def commit_round(
             continue
         drafted, accepted = draft.tokens[user], acceptance.accepted_counts[user]
         own: Origin = "plain" if not drafted else "bonus" if accepted == len(drafted) else "recovered"
-        standing = [(drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
+        standing: list[tuple[int, Origin, str]] = [
+            (drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)
+        ]
         emitted = 0
         for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
             sequence.commit(token, origin, source, now_ns)

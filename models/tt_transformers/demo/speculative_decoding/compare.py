@@ -48,8 +48,16 @@ from models.tt_transformers.demo.speculative_decoding.peers import Peer, PeerRes
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompts import encode
 from models.tt_transformers.demo.speculative_decoding.record_extras import add_repeats, add_token_texts, provenance
+from models.tt_transformers.demo.speculative_decoding.report_rivals import auto_by_category, fastest_by_category
 from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.terminal import MISSING, make_console, number, speedup
+from models.tt_transformers.demo.speculative_decoding.results import Run
+from models.tt_transformers.demo.speculative_decoding.terminal import (
+    MISSING,
+    make_console,
+    number,
+    report_table,
+    speedup,
+)
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
 
@@ -95,6 +103,11 @@ def compare(options: CompareOptions, console: Console) -> tuple[dict[str, Any], 
             "peers_reason": None if peers else "not asked for, or sampling, stop strings or another backend",
         }
     console.print(compare_table(record))
+    runs = [Run(run, record) for run in record["runs"]]
+    if any(run.k == "auto" for run in runs):
+        console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
+    if peers:
+        console.print(report_table(fastest_by_category(runs, peers), "whole requests against plain decoding"))
     return record, matched
 
 

@@ -128,10 +128,11 @@ class ModelDrafter:
                 if token is not None:
                     tokens[user].append(token)
                     texts[user].append(token)
+                if q is not None:
                     probs[user].append(q)
                 if token is None or len(tokens[user]) == counts[user]:
                     wanting.remove(user)
-        stacked = [None if sampling.greedy or not rows else torch.stack(rows) for rows in probs]
+        stacked = [torch.stack(rows) if rows else None for rows in probs]
         return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
 
     def _forget_rejected(self, user: int, context: Sequence[int]) -> None:

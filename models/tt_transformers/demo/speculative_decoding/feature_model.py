@@ -118,6 +118,10 @@ class FeatureDraftModel(nn.Module):
         inv_freq: float32 [head_dim / 2], the target's rotary frequencies.
     """
 
+    token_ids: Tensor
+    inv_freq: Tensor
+    feature_scale: Tensor
+
     def __init__(self, spec: FeatureDraftSpec, token_ids: Tensor, inv_freq: Tensor) -> None:
         super().__init__()
         self.spec = spec

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,12 +50,12 @@ class HybridDrafter:
         min_probability: float = 0.0,
     ) -> Draft:
         """See Drafter.propose."""
-        options = {"sampling": sampling, "generators": generators, "min_probability": min_probability}
-        first = self.first.propose(contexts, counts, **options)
+        how: dict[str, Any] = {"sampling": sampling, "generators": generators, "min_probability": min_probability}
+        first = self.first.propose(contexts, counts, **how)
         left = [0 if drafted else count for drafted, count in zip(first.tokens, counts, strict=True)]
         if not any(left):
             return first
-        second = self.second.propose(contexts, left, **options)
+        second = self.second.propose(contexts, left, **how)
         chosen = [first if drafted else second for drafted in first.tokens]
         return Draft(
             [draft.tokens[user] for user, draft in enumerate(chosen)],

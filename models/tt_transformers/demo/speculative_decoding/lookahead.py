@@ -18,8 +18,13 @@ MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
 class Lookahead(Protocol):
     """Chooses each user's K; told of every round afterwards."""
 
-    max_draft_tokens: int  # never asks for more
-    min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
+    @property
+    def max_draft_tokens(self) -> int:
+        """It never asks for more."""
+
+    @property
+    def min_probability(self) -> float:
+        """Drafting ends where the draft model gives no token this probability; 0 never ends it."""
 
     def start(self, users: int) -> None:
         """Begin a generation of this many users."""

@@ -113,9 +113,17 @@ class GenerationResult:
         return sum(r.accepted for r in self.rounds)
 
 
-def ratio(numerator: float, denominator: float) -> float | None:
-    """numerator / denominator; None where there is nothing to divide by."""
-    return numerator / denominator if denominator else None
+def ratio(numerator: float | None, denominator: float | None) -> float | None:
+    """numerator / denominator; None where one is not known or there is nothing to divide by."""
+    return numerator / denominator if numerator is not None and denominator else None
+
+
+def speedup(decode_tps: float | None, baseline_decode_tps: float | None) -> float | None:
+    """Wall-clock: speculative / plain decode tokens per second of one run.
+
+    For the same tokens, which greedy decoding promises, that is plain / speculative seconds; samples differ in length.
+    """
+    return None if decode_tps is None or baseline_decode_tps is None else ratio(decode_tps, baseline_decode_tps)
 
 
 def acceptance_rate(rounds: Sequence[RoundRecord]) -> float | None:
@@ -147,7 +155,8 @@ def expected_tokens(alpha: float, num_draft_tokens: float) -> float:
     """E(alpha, K) = (1 - alpha^(K+1)) / (1 - alpha) tokens per round (Leviathan et al. 2023, equation 1)."""
     if alpha == 1.0:
         return num_draft_tokens + 1.0
-    return (1.0 - alpha ** (num_draft_tokens + 1)) / (1.0 - alpha)
+    all_stand: float = alpha ** (num_draft_tokens + 1)
+    return (1.0 - all_stand) / (1.0 - alpha)
 
 
 def predicted_speedup(alpha: float, num_draft_tokens: float, c: float, v: float) -> float:
@@ -184,7 +193,7 @@ class RoundModel:
         per_draft = ratio(sum(r.draft_ns for r in rounds), sum(r.drafted for r in rounds))
         return cls(
             alpha=alpha(rounds),
-            c=None if per_draft is None else ratio(per_draft, step),
+            c=ratio(per_draft, step),
             v=ratio(statistics.fmean(r.verify_ns for r in drafting), step) if drafting else None,
             v_plain=ratio(statistics.fmean(r.verify_ns for r in idle), step) if idle else None,
         )
@@ -201,10 +210,14 @@ def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int])
     for k in {r.drafted for r in rounds}:
         of_k = [r for r in rounds if r.drafted == k]
         model = RoundModel.measured(of_k, step_ns)
-        if (model.v if k else model.v_plain) is None:
+        if model.alpha is not None and model.c is not None and model.v is not None:
+            emitted, price = expected_tokens(model.alpha, k), model.c * k + model.v
+        elif model.v_plain is not None:
+            emitted, price = 1.0, model.v_plain
+        else:
             return None
-        tokens += len(of_k) * (expected_tokens(model.alpha, k) if k else 1.0)
-        cost += len(of_k) * (model.c * k + model.v if k else model.v_plain)
+        tokens += len(of_k) * emitted
+        cost += len(of_k) * price
     return ratio(tokens, cost) if any(r.drafted for r in rounds) else None
 
 

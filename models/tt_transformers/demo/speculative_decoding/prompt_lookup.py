@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 class _Match(NamedTuple):
     ngram: int  # its length
-    index: int  # of the token that followed it
+    follower: int  # index of the token that followed it
 
 
 class PromptLookupDrafter:
@@ -67,7 +67,7 @@ class PromptLookupDrafter:
         tokens = []
         for user, (context, count) in enumerate(zip(contexts, counts, strict=True)):
             match = self._match(user, context) if count else None
-            tokens.append(_continuation(context, match.index, count) if match else [])
+            tokens.append(_continuation(context, match.follower, count) if match else [])
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
 
     def _match(self, user: int, context: Sequence[int]) -> _Match | None:

@@ -20,7 +20,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.comparison import PromptComparison
-from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, ratio, speedup
 
 MEMORY_COUNTS = Path("/proc/self/statm")  # Linux; elsewhere resident memory is not measured
 
@@ -97,9 +97,14 @@ def add_repeats(record: dict[str, Any], comparisons: Sequence[PromptComparison])
     for row, comparison in zip(record["prompts"], comparisons, strict=True):
         row["decode_s_runs"] = [result.decode_s for result in comparison.speculative]
         row["baseline_decode_s_runs"] = [result.decode_s for result in comparison.baseline]
-    plain = [sum(times) for times in zip(*(row["baseline_decode_s_runs"] for row in record["prompts"]), strict=True)]
-    ours = [sum(times) for times in zip(*(row["decode_s_runs"] for row in record["prompts"]), strict=True)]
-    record["summary"]["speedup_runs"] = [ratio(p, s) for p, s in zip(plain, ours)]
+    ours = [_decode_tps(results) for results in zip(*(comparison.speculative for comparison in comparisons))]
+    plain = [_decode_tps(results) for results in zip(*(comparison.baseline for comparison in comparisons))]
+    record["summary"]["speedup_runs"] = [speedup(one, other) for one, other in zip(ours, plain)]
+
+
+def _decode_tps(results: Sequence[GenerationResult]) -> float | None:
+    """One repeat of all prompts, as if one after another."""
+    return ratio(sum(len(result.tokens) - 1 for result in results), sum(result.decode_s for result in results))
 
 
 def add_token_texts(record: dict[str, Any], decode: Callable[[Sequence[int]], str]) -> None:

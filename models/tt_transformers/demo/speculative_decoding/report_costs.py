@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Tables over several runs, and of what runs cost: by arm, peers, time split, prediction, cold start, trade-offs."""
+"""Tables over several runs, and of what runs cost: by arm, time split, prediction, cold start, trade-offs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 from models.tt_transformers.demo.speculative_decoding.report_document import NOT_MEASURED, Table, measured
@@ -45,27 +44,6 @@ def by_arm(runs: Sequence[Run]) -> Table:
         "equal to plain",
     ]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
-
-
-def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
-    """transformers' own decoding beside ours, by the seconds of whole requests (its prefill cannot be told from its
-    first round); same prompts, same process.
-    """
-    rows = []
-    for run in runs:
-        if (run.get("batch_size") or 1) == 1 and peers:
-            ours, plain = sum(run.request_s()), sum(run.request_s("baseline_"))
-            rows.append((f"ours: {run.label}", ours, plain, identical(run)))
-    for peer in peers:
-        total = peer["summary"]
-        equal = f"{total['identical']} of {total['prompts']}"
-        rows.append((f"transformers: {peer['peer']}", total["request_s"], total["baseline_request_s"], equal))
-    cells = [
-        (name, f"{seconds:.2f}", measured(quotient(plain, seconds), "{:.2f}x"), equal)
-        for name, seconds, plain, equal in rows
-    ]
-    headers = ["decoding", "seconds, all requests", "against our plain decoding", "equal to plain"]
-    return Table(headers, cells or [[NOT_MEASURED] * 4])
 
 
 def time_split(runs: Sequence[Run]) -> Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.tt_transformers.demo.speculative_decoding import report_advice as advice
 from models.tt_transformers.demo.speculative_decoding import report_costs as costs
+from models.tt_transformers.demo.speculative_decoding import report_rivals as rivals
 from models.tt_transformers.demo.speculative_decoding import report_tables as tables
 from models.tt_transformers.demo.speculative_decoding.published_speeds import SOURCE
 from models.tt_transformers.demo.speculative_decoding.report_document import (
@@ -73,6 +74,7 @@ def detailed_comparison(results: Results) -> list[Section]:
     """comprehensive_8b_comparison.md"""
 
     def of_pair(pair: str, runs: list[Run], run: Run) -> list[Section]:
+        theirs = [f(runs, results.peers_of(pair)) for f in (rivals.peers_table, rivals.fastest_by_category)]
         insights = [costs.positions([run]), costs.prediction([r for r in runs if r.get("summary", "drafted")] or [run])]
         return [
             Section("Test configuration", [tables.configuration(run)], level=3),
@@ -83,7 +85,7 @@ def detailed_comparison(results: Results) -> list[Section]:
             Section("Per category", [tables.by_category(run)], level=3),
             Section("Draft quality: acceptance by position; predicted against measured", insights, level=3),
             Section("Performance distribution", [tables.distribution(run), tables.consistency(run)], level=3),
-            Section("transformers' own decoding, same run", [costs.peers_table(runs, results.peers_of(pair))], level=3),
+            Section("transformers' own decoding, same run", theirs, level=3),
             Section("Trade-offs", [costs.trade_offs(run), advice.break_even_length(run)], level=3),
             Section("When to speculate", [advice.by_use(runs)], level=3),
             Section("Conclusion", [advice.recommendation(runs)], level=3),
@@ -107,6 +109,7 @@ def performance_comparison(results: Results) -> list[Section]:
             Section("Detailed analysis: where the time goes", [costs.time_split(drafting)], level=3),
             Section("Predicted against measured", [costs.prediction(drafting)], level=3),
             Section("Trade-offs", [costs.trade_offs(run)], level=3),
+            Section("auto against the best fixed K", [rivals.auto_by_category(runs)], level=3),
             Section("When to use each approach", [advice.by_use(runs)], level=3),
             Section("Break-even", [advice.break_even_table(runs), advice.break_even_length(run)], level=3),
             Section("Where work would pay", [advice.opportunities(run)], level=3),

@@ -64,6 +64,8 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
     decode_s = comparison.typical(ours, lambda r: r.decode_s)
     baseline_s = comparison.typical(plain, lambda r: r.decode_s)
     ttft_ms = comparison.typical(ours, lambda r: r.ttft_ns / 1e6)
+    decode_tps = ratio(len(comparison.tokens) - 1, decode_s)
+    baseline_tps = ratio(len(plain[0].tokens) - 1, baseline_s) if plain else None
     return {
         "prompt": comparison.request.prompt.text,
         "category": comparison.request.prompt.category,
@@ -82,9 +84,9 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
         "baseline_ttft_ms": comparison.typical(plain, lambda r: r.ttft_ns / 1e6),
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
-        "decode_tps": ratio(len(comparison.tokens) - 1, decode_s),
-        "baseline_decode_tps": ratio(len(plain[0].tokens) - 1, baseline_s) if plain else None,
-        "speedup": ratio(baseline_s, decode_s) if plain else None,
+        "decode_tps": decode_tps,
+        "baseline_decode_tps": baseline_tps,
+        "speedup": metrics.speedup(decode_tps, baseline_tps),
         "rounds": len(rounds),
         "drafted": ours[0].drafted,
         "accepted": ours[0].accepted,
@@ -105,7 +107,8 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
     compared = [record for record in records if record["baseline_decode_s"] is not None]
     decode_s = _wall_clock(comparisons, records, "decode_s")
     baseline_s = _wall_clock(comparisons, records, "baseline_decode_s") if compared else None
-    first_runs = [comparison.speculative[0] for comparison in comparisons]
+    decode_tps = ratio(_after_first([comparison.speculative[0] for comparison in comparisons]), decode_s)
+    baseline_tps = ratio(_after_first([c.baseline[0] for c in comparisons]), baseline_s) if compared else None
     return {
         "prompts": len(records),
         "identical": sum(row["identical"] for row in judged) if (judged := _judged(records)) else None,
@@ -114,10 +117,8 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
         "new_tokens": sum(len(record["tokens"]) for record in records),
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
-        "decode_tps": ratio(_after_first(first_runs), decode_s),
-        "baseline_decode_tps": (
-            ratio(_after_first([c.baseline[0] for c in comparisons]), baseline_s) if compared else None
-        ),
+        "decode_tps": decode_tps,
+        "baseline_decode_tps": baseline_tps,
         "rounds": sum(record["rounds"] for record in records),
         "drafted": sum(record["drafted"] for record in records),
         "accepted": sum(record["accepted"] for record in records),
@@ -128,7 +129,7 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
         "c": model.c,
         "v": model.v,
         "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
-        "speedup": ratio(baseline_s, decode_s) if compared else None,
+        "speedup": metrics.speedup(decode_tps, baseline_tps),
         "time_split": {
             "draft_s": sum(r.draft_ns for r in timed) / 1e9,
             "verify_s": sum(r.verify_ns for r in timed) / 1e9,

@@ -85,9 +85,11 @@ class Run:
         return ratio(sum(counts), len(counts))
 
     def speedup_of(self, rows: Sequence[Row]) -> float | None:
-        """Plain decode seconds / speculative decode seconds over these prompts."""
-        both = [row for row in rows if row.get("baseline_decode_s") is not None and row.get("decode_s")]
-        return ratio(sum(row["baseline_decode_s"] for row in both), sum(row["decode_s"] for row in both))
+        """Speculative / plain decode tok/s over these prompts: where the tokens are the same, a ratio of seconds."""
+        both = [row for row in rows if row.get("baseline_decode_s") and row.get("decode_s")]
+        seconds = {prefix: sum(row[f"{prefix}decode_s"] for row in both) for prefix in ("", "baseline_")}
+        tokens = {prefix: sum(_emitted(row, prefix) - 1 for row in both) for prefix in ("", "baseline_")}
+        return ratio(tokens[""] * seconds["baseline_"], tokens["baseline_"] * seconds[""])
 
 
 NOT_MADE = Run({}, {})

@@ -13,9 +13,12 @@ call simply names an earlier position and overwrites what was there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
+
+# A Tensor, or a pair where `features` are asked for: the type depends on an argument's value, which no annotation says.
+Output: TypeAlias = Any
 
 IDLE = -1  # the position of a user that takes no part in a forward
 
@@ -35,7 +38,7 @@ class ModelRunner(Protocol):
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile, allocate and capture whatever forwards of these T (and a prefill) need, outside every clock."""
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Output:
         """Start over with one user per prompt: cache positions 0..len-1, return each last token's logits.
 
         Args:
@@ -56,7 +59,7 @@ class ModelRunner(Protocol):
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Tensor:
+    ) -> Output:
         """Process T tokens of each user in ONE pass; token j of user b sits at position positions[b] + j.
 
         It sees every cached position below it and its own user's earlier tokens of this call, and overwrites what was

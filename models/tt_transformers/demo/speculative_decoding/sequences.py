@@ -44,7 +44,7 @@ class StopConditions:
 
     def completes_stop_string(self, emitted: Sequence[int]) -> bool:
         """Whether the text of the emitted ids holds a stop string, given that it did not before the last of them."""
-        if not self.stop_strings:
+        if not self.stop_strings or self.decode is None:  # never the one without the other
             return False
         # A character takes at most four byte tokens, so this tail holds any stop string that the last token completes.
         tail = 4 * max(map(len, self.stop_strings)) + 8

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import (
     Acceptance,
@@ -31,6 +32,9 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLook
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class SpeculativeGenerator:
@@ -167,7 +171,7 @@ class SpeculativeGenerator:
         events, records = commit_round(batch, draft, acceptance, verified)
         total_ns = batch.clock.now(self.target) - start
         times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-        batch.rounds.append([record and replace(record, **times) for record in records])
+        batch.rounds.append([None if record is None else replace(record, **times) for record in records])
         self.lookahead.observe(batch.rounds[-1])
         return events
 
@@ -197,13 +201,14 @@ class SpeculativeGenerator:
         lengths = list(map(len, rows))
         tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
         layers = self.drafter.feature_layers if self.drafter else ()
-        options = {"features": layers} if layers else {}
-        rows = self.target.forward(tokens, positions, lengths=lengths, argmax_only=self.sampling.greedy, **options)
-        rows, features = rows if layers else (rows, None)
+        options: dict[str, Any] = {"features": layers} if layers else {}
+        output = self.target.forward(tokens, positions, lengths=lengths, argmax_only=self.sampling.greedy, **options)
+        verified, features = output if layers else (output, None)
+        target: Sequence[Sequence[int] | Tensor]
         if self.sampling.greedy:
-            target = rows.tolist()
+            target = verified.tolist()
         else:
-            target = list(to_probabilities(rows, self.sampling).cpu())
+            target = list(to_probabilities(verified, self.sampling).cpu())
         active = [not sequence.finished for sequence in batch.sequences]
         acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
         if self.drafter is not None:
@@ -244,7 +249,7 @@ class SpeculativeGenerator:
             max_seq_len=self.target.max_seq_len,
             stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
             stop_strings=tuple(stop_strings),
-            decode=self.tokenizer.decode if self.tokenizer else None,
+            decode=self._decode,
         )
 
     def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
@@ -254,7 +259,12 @@ class SpeculativeGenerator:
             raise BadInput(
                 "a prompt was given as text, but the generator has no tokenizer; pass tokenizer= or token ids"
             )
-        return self.tokenizer.encode(prompt)
+        return list(self.tokenizer.encode(prompt))
+
+    @property
+    def _decode(self) -> Callable[[Sequence[int]], str] | None:
+        """transformers declares that a batch of texts may come back; of one sequence it is one text."""
+        return None if self.tokenizer is None else cast("Callable[[Sequence[int]], str]", self.tokenizer.decode)
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
@@ -262,8 +272,8 @@ class SpeculativeGenerator:
             GenerationResult.of(
                 sequence,
                 target_ttft_ns=batch.target_ttft_ns,
-                rounds=[records[user] for records in batch.rounds if records[user] is not None],
-                decode=self.tokenizer.decode if self.tokenizer else None,
+                rounds=[record for records in batch.rounds if (record := records[user]) is not None],
+                decode=self._decode,
             )
             for user, sequence in enumerate(batch.sequences)
         ]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.tt_transformers.demo.speculative_decoding import report_document
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 TABLE_WIDTH = 128
@@ -119,6 +120,16 @@ def result_table(record: dict[str, Any]) -> Table:
         style="bold",
     )
     return table
+
+
+def report_table(table: report_document.Table, title: str) -> Table:
+    """A table of the reports, on the terminal."""
+    shown = Table(title=title, title_justify="left")
+    for index, header in enumerate(table.headers):
+        shown.add_column(Text(header), justify="right" if index else "left")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    return shown
 
 
 def number(value: float | None, digits: int) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.positional_cache import PositionalCache, Segment
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output
 
 ATTENTION_NAME = "by_position"
 
@@ -34,7 +35,7 @@ def attend_by_position(
     attention_mask: Tensor | None = None,
     *,
     scaling: float | None = None,
-    positional_cache: PositionalCache | None = None,
+    positional_cache: PositionalCache,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -55,12 +56,13 @@ def attend_by_position(
             f"{type(module).__name__} uses soft-capped or sink attention, which TorchModelRunner does not have"
         )
     groups = query.shape[1] // key.shape[1]
+    layer = cast(int, module.layer_idx)  # transformers gives it to every attention module
     outputs = []
     for segment in positional_cache.segments:
         if sliding_window is not None and segment.end > sliding_window:
             raise BadInput(f"position {segment.end - 1} is past the model's sliding window of {sliding_window} tokens")
         rows = query[:, :, segment.first_row : segment.first_row + segment.count]
-        keys, values = positional_cache.cached(module.layer_idx, segment)
+        keys, values = positional_cache.cached(layer, segment)
         if segment.start == 0:  # a prompt: plain causal attention, which has a fast kernel
             out = scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=groups > 1)
         else:  # fold the query heads that share a KV head into its rows: no copy of the cache per query head
@@ -156,7 +158,7 @@ class TorchModelRunner:
             self.forward(torch.zeros(1, count, dtype=torch.int64), [1], argmax_only=argmax_only)
         self.cache.clear()
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Output:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         if not 1 <= len(prompts) <= self.max_users:
             raise BadInput(f"{len(prompts)} prompts, but {self.name} was opened for 1 to {self.max_users} users")
@@ -173,7 +175,7 @@ class TorchModelRunner:
         last_rows = torch.tensor([segment.first_row + segment.count - 1 for segment in segments])
         logits, hidden = self._run(flat, segments, keep=last_rows, features=features)
         logits = self._full_vocabulary(logits)
-        if not features:
+        if hidden is None:
             return logits
         return logits, [hidden[s.first_row : s.first_row + s.count] for s in segments]
 
@@ -185,7 +187,7 @@ class TorchModelRunner:
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Tensor:
+    ) -> Output:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
         segments, row = [], 0
@@ -207,7 +209,7 @@ class TorchModelRunner:
         else:
             rows = self._full_vocabulary(logits)
         result = _by_user(rows, segments, users, width)
-        return (result, _by_user(hidden, segments, users, width)) if features else result
+        return result if hidden is None else (result, _by_user(hidden, segments, users, width))
 
     @torch.inference_mode()
     def _run(
