@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
 import ttnn
 from safetensors.torch import load_file
 
@@ -29,6 +30,14 @@ def get_padded_prefill_len(seq_len):
     if seq_len <= 128:
         return 128
     return 1024 if seq_len <= 1024 else 2 ** (seq_len - 1).bit_length()
+
+
+def cached_weight(state_dict, key, device, cache_file):
+    """ttnn.as_tensor with a cache file: what is there is taken, whoever put it there."""
+    if not cache_file.exists():
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state_dict[key].float(), cache_file)
+    return ttnn.from_torch(torch.load(cache_file), dtype=ttnn.bfloat8_b, device=device)
 
 
 class TensorGroup(Enum):

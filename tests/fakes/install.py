@@ -16,13 +16,14 @@ from fakes.fake_ttnn import make_ttnn
 _TT = "models.tt_transformers.tt"
 _FAKES = (
     "fakes.fake_config",
+    "fakes.fake_attention",
     "fakes.fake_model",
     "fakes.fake_generator",
 )  # they import ttnn, so they are made anew for each test
 _EXPORTS = {
     f"{_TT}.common": ("fakes.fake_config", ("Mode", "PagedAttentionConfig", "get_padded_prefill_len")),
     f"{_TT}.model_config": ("fakes.fake_config", ("ModelArgs", "DecodersPrecision", "TensorGroup")),
-    f"{_TT}.attention": ("fakes.fake_model", ("Attention",)),
+    f"{_TT}.attention": ("fakes.fake_attention", ("Attention",)),
     f"{_TT}.model": ("fakes.fake_model", ("Transformer",)),
     f"{_TT}.generator": ("fakes.fake_generator", ("Generator",)),
     "models.common.sampling": ("fakes.fake_generator", ("SamplingParams",)),
