@@ -12,21 +12,9 @@ import sys
 
 import pytest
 import torch
+from fakes import fixtures
 from fakes.device import FakeMeshDevice
-from fakes.install import fake_upstream
-from fakes.pairs import (
-    DRAFTS,
-    LIMIT,
-    MAX_SEQ_LEN,
-    PROMPTS,
-    TARGET,
-    TIE,
-    VOCAB,
-    greedy_texts,
-    opening_pairs,
-    speculate,
-    write_checkpoints,
-)
+from fakes.pairs import DRAFTS, LIMIT, MAX_SEQ_LEN, PROMPTS, TARGET, TIE, VOCAB, greedy_texts, speculate
 from support.tiny import greedy_by_recomputation
 
 from models.tt_transformers.demo.speculative_decoding import tt_decode_step, tt_loading, tt_pair
@@ -38,30 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.speculative_generator impo
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.tt_kv_write import WritePositions
 
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return folder
-
-
-@pytest.fixture
-def ttnn(tmp_path, monkeypatch):
-    monkeypatch.setenv("TT_CACHE_PATH", str(tmp_path / "tensor_cache"))
-    monkeypatch.delenv("HF_MODEL", raising=False)
-    monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # these tensors are tiny
-    with fake_upstream() as module:
-        yield module
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def open_pair(ttnn, checkpoints):
-    with opening_pairs(checkpoints) as open_pair:
-        yield open_pair
+checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "untraced"])

@@ -7,36 +7,13 @@ import gc
 
 import pytest
 import torch
+from fakes import fixtures
 from fakes.device import FakeMeshDevice
-from fakes.install import fake_upstream
-from fakes.pairs import PROMPTS, VOCAB, greedy_texts, opening_pairs, speculate, write_checkpoints
+from fakes.pairs import PROMPTS, VOCAB, greedy_texts, speculate
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return folder
-
-
-@pytest.fixture
-def ttnn(tmp_path, monkeypatch):
-    monkeypatch.setenv("TT_CACHE_PATH", str(tmp_path / "tensor_cache"))
-    monkeypatch.delenv("HF_MODEL", raising=False)
-    monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # these tensors are tiny
-    with fake_upstream() as module:
-        yield module
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def open_pair(ttnn, checkpoints):
-    with opening_pairs(checkpoints) as open_pair:
-        yield open_pair
+checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
 
 
 def test_nothing_is_compiled_after_the_first_capture(open_pair):
