@@ -105,7 +105,7 @@ def check_counts(case: Case, result: GenerationResult, where: str, most: int) ->
 
 
 def check_sampled(world: World, case: Case, texts: Sequence[Text], expected: object) -> int:
-    """The law is tests/test_sampling.py's business; here: endings, counts, the mask, and the seed."""
+    """The law is the business of tests/test_sampling.py; here: endings, counts, the mask, and the seed."""
     results = generate(world.generator(case, texts), case, case.prompts)
     for user, result in enumerate(results):
         where = f"user {user}"

@@ -56,6 +56,19 @@ def law_of(probs: Tensor) -> dict[int, float]:
     return {token: float(p) for token, p in enumerate(probs.double()) if p > 0}
 
 
+def allowed(logits: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> set[int]:
+    """Which ids the mask leaves, by a loop."""
+    order = sorted(range(len(logits)), key=lambda i: -float(logits[i]))[: top_k or None]
+    probs = torch.tensor([float(logits[i]) for i in order], dtype=torch.float64).softmax(-1)
+    kept, mass = set(), 0.0
+    for token, probability in zip(order, probs.tolist()):
+        if mass >= top_p:
+            break
+        kept.add(token)
+        mass += probability
+    return kept
+
+
 class TableRunner:
     """A "model" whose logits depend on the last two tokens, by a table: its law is known exactly, and a forward costs
     nothing.
