@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speculative decoding for tt_transformers and Hugging Face transformers: the target's own text, sooner."""
 
+from typing import TYPE_CHECKING, Any
+
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
@@ -13,7 +15,9 @@ from models.tt_transformers.demo.speculative_decoding.metrics import GenerationR
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+
+if TYPE_CHECKING:
+    from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 
 __all__ = [
     "IDLE",
@@ -38,3 +42,12 @@ __all__ = [
     "TokenEvent",
     "TorchModelRunner",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """TorchModelRunner, imported when it is asked for: of all these names it alone needs transformers."""
+    if name != "TorchModelRunner":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+
+    return TorchModelRunner

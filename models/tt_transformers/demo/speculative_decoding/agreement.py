@@ -120,14 +120,14 @@ def estimate_k(agreement: Agreement, k: int, *, c: float | None, v: float | None
     """One row of the table."""
     rounds = agreement.rounds(k)
     emitted = metrics.tokens_per_round(rounds)
-    known = None not in (emitted, c, v)
+    speedup = None if emitted is None or c is None or v is None else emitted / (c * k + v)
     return KEstimate(
         k=k,
         acceptance_rate=metrics.acceptance_rate(rounds),
         tokens_per_round=emitted,
         accepted_per_position=metrics.accepted_per_position(rounds),
         rounds=len(rounds),
-        speedup=emitted / (c * k + v) if known else None,
+        speedup=speedup,
     )
 
 

@@ -25,7 +25,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -46,7 +47,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.peers import Peer, PeerResult, peer_record
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompts import encode
+from models.tt_transformers.demo.speculative_decoding.prompts import decoder, encode
 from models.tt_transformers.demo.speculative_decoding.record_extras import add_repeats, add_token_texts, provenance
 from models.tt_transformers.demo.speculative_decoding.report_rivals import auto_by_category, fastest_by_category
 from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BadInput, ModelFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
-    write_json({**record, **provenance()}, options.base.json_file)
+    write_json({**record, **provenance()}, cast(Path, options.base.json_file))  # options_from requires one
     return MATCHED if matched else DIFFERED
 
 
@@ -103,11 +104,11 @@ def compare(options: CompareOptions, console: Console) -> tuple[dict[str, Any], 
             "peers_reason": None if peers else "not asked for, or sampling, stop strings or another backend",
         }
     console.print(compare_table(record))
-    runs = [Run(run, record) for run in record["runs"]]
-    if any(run.k == "auto" for run in runs):
-        console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
+    shown = [Run(run, record) for run in runs]
+    if any(run.k == "auto" for run in shown):
+        console.print(report_table(auto_by_category(shown), "decoding: auto against the best fixed K, by category"))
     if peers:
-        console.print(report_table(fastest_by_category(runs, peers), "whole requests against plain decoding"))
+        console.print(report_table(fastest_by_category(shown, peers), "whole requests against plain decoding"))
     return record, matched
 
 
@@ -189,7 +190,7 @@ class Field:
         def run_peer(index: int) -> None:
             by_peer[index].append(self.peers[index].run(prompts[0], limit))
 
-        turns = [(run_plain, 0)]
+        turns: list[tuple[Callable[[int], None], int]] = [(run_plain, 0)]
         turns += [(run_arm, index) for index in range(len(self.arms))]
         turns += [(run_peer, index) for index in range(len(self.peers))]
         for repeat in range(self.options.base.num_repeats):
@@ -199,12 +200,12 @@ class Field:
         for compared, row in zip(self.compared, rows, strict=True):
             for comparison, runs in zip(row, plain, strict=True):
                 comparison.baseline.extend(runs)
-                if (index := comparison.first_divergence) is not None:
-                    context = [*comparison.request.token_ids, *comparison.tokens[:index]]
+                if (parted := comparison.first_divergence) is not None:
+                    context = [*comparison.request.token_ids, *comparison.tokens[:parted]]
                     comparison.divergence_gap = top2_gap(self.bench.target.runner, context)
             compared.extend(row)
-        for results, runs in zip(self.peer_results, by_peer, strict=True):
-            results.append(runs)
+        for results, repeats in zip(self.peer_results, by_peer, strict=True):
+            results.append(repeats)
 
     def _plain(self, batch: Sequence[Request], limit: int) -> list[GenerationResult]:
         stop = self.generators[0].stop_conditions(max_new_tokens=limit, stop_strings=self.options.base.stop_strings)
@@ -222,7 +223,7 @@ class Field:
         for arm, compared in zip(self.arms, self.compared, strict=True):
             record = run_record(run_settings(arm.options), arm.options.sampling, compared)
             add_repeats(record, compared)
-            add_token_texts(record, self.bench.tokenizer.decode)
+            add_token_texts(record, decoder(self.bench.tokenizer))
             records.append({"arm": arm.label, **record})
         return records
 
@@ -243,7 +244,7 @@ def make_peers(bench: Workbench, ks: Sequence[int]) -> list[Peer]:
     """transformers' generate, and its drafts at the same K; [] without a K."""
     if not ks:
         return []
-    shared = {"model": bench.target.model, "eos_token_ids": bench.target.runner.eos_token_ids}
+    shared: dict[str, Any] = {"model": bench.target.model, "eos_token_ids": bench.target.runner.eos_token_ids}
     peers = [Peer(kind="generate", k=0, assistant=None, **shared)]
     peers += [Peer(kind="prompt_lookup_num_tokens", k=k, assistant=None, **shared) for k in ks]
     if bench.assistant is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -66,7 +67,8 @@ class Workbench:
     def _drafter(self, name: str) -> Drafter:
         if name == "prompt-lookup":
             return PromptLookupDrafter()
-        return lookup_first(self.draft) if name == "hybrid" else self.draft
+        draft = cast(Drafter, self.draft)  # loaded, as this arm wants one
+        return lookup_first(draft) if name == "hybrid" else draft
 
 
 @contextmanager
@@ -89,14 +91,16 @@ def open_workbench(options: CompareOptions) -> Iterator[Workbench]:
     with ExitStack() as opened:
         target, tokenizer = _load(base, base.target)
         opened.callback(target.runner.close)
-        draft, draft_load, assistant = None, None, None
+        draft: Drafter | None = None
+        draft_load, assistant = None, None
         if models:
             loaded, draft_tokenizer = _load(base, *models)
             opened.callback(loaded.runner.close)
             check_same_tokenizer(tokenizer, draft_tokenizer, target_name=base.target, draft_name=loaded.load.name)
             draft, draft_load, assistant = ModelDrafter(loaded.runner), loaded.load, loaded.model
         elif files:
-            draft, draft_load = _load_feature_draft(*files, target.model)
+            (draft_file,) = files
+            draft, draft_load = _load_feature_draft(draft_file, target.model)
         if options.peer_ks and options.assistant and options.assistant not in models:
             assistant, _ = load_model(options.assistant, device=base.device, dtype=base.dtype)
         yield Workbench(target, draft, draft_load, assistant, tokenizer)

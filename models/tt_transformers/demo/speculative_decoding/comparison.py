@@ -59,11 +59,12 @@ class PromptComparison:
     @property
     def first_divergence(self) -> int | None:
         """Index of the first emitted token that differs from plain decoding; None if none does."""
-        if self.identical is not False:
+        theirs = self.baseline_tokens
+        if self.identical is not False or theirs is None:
             return None
-        pairs = zip(self.tokens, self.baseline_tokens)
-        shorter = min(len(self.tokens), len(self.baseline_tokens))
-        return next((index for index, (ours, theirs) in enumerate(pairs) if ours != theirs), shorter)
+        pairs = zip(self.tokens, theirs)
+        shorter = min(len(self.tokens), len(theirs))
+        return next((index for index, (ours, other) in enumerate(pairs) if ours != other), shorter)
 
     def matched(self, near_tie_gap: float) -> bool:
         """Identical, or parted only where the target itself was all but undecided."""

@@ -58,7 +58,7 @@ def available(pair: ModelPair) -> ModelPair:
         target=os.environ.get("SPECULATIVE_TARGET", pair.target),
         draft=os.environ.get("SPECULATIVE_DRAFT", pair.draft),
     )
-    for model_id in (pair.target, pair.draft):
+    for model_id in filter(None, (pair.target, pair.draft)):
         try:
             check_reachable(model_id)
         except ModelUnavailable as reason:

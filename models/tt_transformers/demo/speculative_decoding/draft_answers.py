@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -161,7 +162,8 @@ def chat_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     if not tokenizer.chat_template:
         return tokenizer.encode(text)
     messages = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])
 
 
 def passage(answer: str) -> str:
@@ -206,11 +208,11 @@ def make_shard(
 ) -> None:
     """Answer one shard's prompts and save them; prompts too close to an `excluded` one are left out."""
     generator = torch.Generator().manual_seed(seed)
-    settings = {"eos_ids": eos_ids, "generator": generator, "options": options, "progress": progress}
+    settings: dict[str, Any] = {"eos_ids": eos_ids, "generator": generator, "options": options, "progress": progress}
     prompts = [p for p in make_prompts(plain_prompts, seed, held_out=held_out) if not too_close(p.text, excluded)]
     answers = answer_prompts(target, tokenizer, prompts, layers, **settings)
     texts = [
-        passage(tokenizer.decode(answer.tokens[answer.prompt_length :], skip_special_tokens=True))
+        passage(str(tokenizer.decode(answer.tokens[answer.prompt_length :], skip_special_tokens=True)))
         for answer in answers
         if answer.category in TEXT_SOURCES
     ]

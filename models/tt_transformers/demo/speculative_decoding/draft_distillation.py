@@ -23,7 +23,7 @@ from models.tt_transformers.demo.speculative_decoding.draft_training_data import
     batch_groups,
     collate,
 )
-from models.tt_transformers.demo.speculative_decoding.feature_model import FeatureDraftModel
+from models.tt_transformers.demo.speculative_decoding.feature_model import FeatureDraftModel, frozen_rows
 
 SLICE = 256  # rows of logits at a time
 
@@ -40,7 +40,7 @@ class Teacher:
 
     @classmethod
     def of(cls, target: PreTrainedModel, token_ids: Tensor, dtype: torch.dtype = torch.bfloat16) -> Teacher:
-        embedding, head = target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach()
+        embedding, head = frozen_rows(target)
         return cls(embedding.to(dtype), head[token_ids.to(head.device)].to(dtype))
 
 

@@ -86,7 +86,7 @@ def make_prompts(
     words = {**WORDS, **{slot: _part(WORDS[slot], 10, held_out) for slot in ("topic", "task")}}
     for index in range(count):
         category = list(templates)[index % len(templates)]
-        fill = {}
+        fill: dict[str, str | int] = {}
         for slot, choices in words.items():
             fill[slot], fill[f"{slot}2"], fill[f"{slot}3"] = rng.sample(choices, 3)
         fill |= {
@@ -103,6 +103,6 @@ def make_prompts(
                 "typos": _misspell(text, rng),
                 "sentence": rng.choice(re.split(r"(?<=[.!?])\s+", text)),
             }
-            fill["record"] = _record(rng, words["name"], fill["thing"])
+            fill["record"] = _record(rng, words["name"], str(fill["thing"]))
         prompt = rng.choice(templates[category]).format(**fill)
         yield TrainingPrompt(category, prompt[0].upper() + prompt[1:], held_out)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,11 @@ from models.tt_transformers.demo.speculative_decoding.draft_distillation import 
 )
 from models.tt_transformers.demo.speculative_decoding.draft_training_data import Answer, batch_groups, collate
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.feature_model import FeatureDraftModel, FeatureDraftSpec
+from models.tt_transformers.demo.speculative_decoding.feature_model import (
+    FeatureDraftModel,
+    FeatureDraftSpec,
+    frozen_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +99,7 @@ def initial_draft(
         sample = torch.cat([answer.features[:-1].float() for answer in answers[:64]])
         std = sample.unflatten(-1, (len(spec.layers), hidden)).std(dim=(0, 2))
         draft.feature_scale.copy_((1 / std).repeat_interleave(hidden))
-        draft.from_embedding.weight.copy_(torch.eye(hidden) / target.get_input_embeddings().weight.float().std().cpu())
+        draft.from_embedding.weight.copy_(torch.eye(hidden) / frozen_rows(target)[0].float().std().cpu())
     return draft
 
 
@@ -149,7 +154,7 @@ class Trainer:
                     )
                     losses = [distillation_loss(rollout, self.teacher) for rollout in rollouts]
                     weights = (1.0, options.rollout_weight)
-                sum(weight * loss for weight, (loss, _) in zip(weights, losses)).backward()
+                torch.stack([weight * loss for weight, (loss, _) in zip(weights, losses)]).sum().backward()
                 nn.utils.clip_grad_norm_(self.draft.parameters(), 1.0)
                 for optimizer in self.optimizers:
                     optimizer.step()
@@ -175,7 +180,7 @@ class Trainer:
         if rates[0] > self.state.best:
             self.state.best = rates[0]
             torch.save(self.draft.state_dict(), self.folder / "best.pt")
-        saved = {"draft": self.draft.state_dict(), "state": vars(self.state)}
+        saved: dict[str, Any] = {"draft": self.draft.state_dict(), "state": vars(self.state)}
         saved["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(saved, partial)

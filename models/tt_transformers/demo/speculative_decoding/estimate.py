@@ -141,7 +141,8 @@ def predictions(arguments: argparse.Namespace) -> tuple[Prediction, Prediction]:
         folder = Path(arguments.tt_metal) / REFERENCE_OUTPUTS
         if not folder.is_dir():
             raise BadInput(f"--tt-metal {arguments.tt_metal}: there is no folder {folder}; give the root of a checkout")
-        return tuple(read_refpt(folder / f"{model.rsplit('/', 1)[-1]}.refpt") for model in (target, draft))
+        of_target, of_draft = (read_refpt(folder / f"{model.rsplit('/', 1)[-1]}.refpt") for model in (target, draft))
+        return of_target, of_draft
     if not arguments.text:
         raise BadInput("there is no text to read; give --text FILE, --tt-metal CHECKOUT or two .refpt files")
     if arguments.dtype not in DTYPES:

@@ -12,18 +12,28 @@ Entry i of a user's cache belongs to the pair (feature of position i, token i+1)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft
-from models.tt_transformers.demo.speculative_decoding.feature_model import FeatureDraftModel, rotary, rotate
+from models.tt_transformers.demo.speculative_decoding.feature_model import (
+    FeatureDraftModel,
+    frozen_rows,
+    rotary,
+    rotate,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Write: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 CACHE_STEP = 512  # a user's cache grows by this many positions
 
@@ -107,8 +117,8 @@ class FeatureDrafter:
             drafted: list[int] = []
             rows: list[Tensor] = []
             hidden = self._catch_up(user, context) if count > 0 else None
-            while len(drafted) < count:
-                token, q = self._choose(hidden, sampling, generators[index] if generators else None, min_probability)
+            while hidden is not None and len(drafted) < count:
+                token, q = self._choose(hidden, sampling, generators[index], min_probability)
                 if token is None:
                     break
                 drafted.append(token)
@@ -149,7 +159,7 @@ class FeatureDrafter:
         return self._weights.layer(state, torch.tensor(next_tokens), start, user.write)[:, -1:]
 
     def _choose(
-        self, hidden: Tensor, sampling: SamplingParams, generator: torch.Generator | None, min_probability: float
+        self, hidden: Tensor, sampling: SamplingParams, generator: torch.Generator, min_probability: float
     ) -> tuple[int | None, Tensor | None]:
         """The drafted token and the q [V] it was drawn from (None if greedy); no token if q is sure of nothing."""
         logits = self._weights.logits(hidden)
@@ -168,19 +178,17 @@ class _InferenceWeights:
 
     def __init__(self, head: FeatureDraftModel, target: PreTrainedModel) -> None:
         self.spec = head.spec
-        self.embedding = target.get_input_embeddings().weight.detach()
-        to = {"dtype": self.embedding.dtype, "device": self.embedding.device}
+        self.embedding, output_rows = frozen_rows(target)
+        like = self.embedding
         with torch.no_grad():
-            self.from_features = (head.from_features.weight * head.feature_scale).to(**to)
-            self.from_embedding = head.from_embedding.weight.to(**to)
-            self.qkv = torch.cat([head.q_proj.weight, head.k_proj.weight, head.v_proj.weight]).to(**to)
-            self.gate_up = torch.cat([head.gate_proj.weight, head.up_proj.weight]).to(**to)
-            self.o_proj, self.down_proj = head.o_proj.weight.to(**to), head.down_proj.weight.to(**to)
-            self.input_norm, self.mlp_norm = head.input_norm.to(**to), head.mlp_norm.to(**to)
-            self.output_norm = head.output_norm.to(**to)
-            self.head = (
-                target.get_output_embeddings().weight.detach()[head.token_ids.to(self.embedding.device)].contiguous()
-            )
+            self.from_features = (head.from_features.weight * head.feature_scale).to(like)
+            self.from_embedding = head.from_embedding.weight.to(like)
+            self.qkv = torch.cat([head.q_proj.weight, head.k_proj.weight, head.v_proj.weight]).to(like)
+            self.gate_up = torch.cat([head.gate_proj.weight, head.up_proj.weight]).to(like)
+            self.o_proj, self.down_proj = head.o_proj.weight.to(like), head.down_proj.weight.to(like)
+            self.input_norm, self.mlp_norm = head.input_norm.to(like), head.mlp_norm.to(like)
+            self.output_norm = head.output_norm.to(like)
+            self.head = output_rows[head.token_ids.to(like.device)].contiguous()
         self.token_ids = head.token_ids.to(self.embedding.device)
         self.ids = head.token_ids.tolist()
         self.inv_freq = head.inv_freq.to(self.embedding.device)
@@ -193,7 +201,7 @@ class _InferenceWeights:
     def state_from_features(self, features: Tensor) -> Tensor:
         return F.linear(features.to(self.from_features.dtype), self.from_features)
 
-    def layer(self, state: Tensor, next_tokens: Tensor, start: int, write) -> Tensor:
+    def layer(self, state: Tensor, next_tokens: Tensor, start: int, write: Write) -> Tensor:
         """The decoder layer for n rows of one user at positions start..; `write` caches k, v and returns all."""
         spec, count = self.spec, state.shape[1]
         end, groups = start + count, spec.num_heads // spec.num_kv_heads

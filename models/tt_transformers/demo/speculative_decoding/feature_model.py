@@ -18,15 +18,18 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FORMAT = "feature-draft-1"
 
@@ -225,6 +228,12 @@ class FeatureDraftModel(nn.Module):
                 f"{path} was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is {name} "
                 f"({found}); use its own target, or train a draft for this one with train_draft.py"
             )
+
+
+def frozen_rows(target: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """The target's input embeddings and its output layer's rows, both [V, hidden], without their gradients."""
+    embedding, head = target.get_input_embeddings(), target.get_output_embeddings()
+    return cast(Tensor, embedding.weight).detach(), cast(Tensor, head.weight).detach()
 
 
 def rotary(inv_freq: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:

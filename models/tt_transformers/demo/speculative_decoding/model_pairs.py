@@ -98,7 +98,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         reason = str(error).strip().splitlines()[0]
         remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
         raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
-    return model.to(device).eval(), tokenizer
+    return model.to(device).eval(), tokenizer  # type: ignore[arg-type]  # transformers wraps Module.to untyped
 
 
 def check_reachable(model_id: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -111,7 +112,7 @@ def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     if name == "adaptive":
         start = min(4, num_draft_tokens)
         return AdaptiveLookahead(start_draft_tokens=start, max_draft_tokens=num_draft_tokens)
-    return AutoLookahead({*(k for k in AUTO_CHOICES if k <= num_draft_tokens), num_draft_tokens})
+    return AutoLookahead([*(k for k in AUTO_CHOICES if k < num_draft_tokens), num_draft_tokens])
 
 
 def _drafter(options: DemoOptions, target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Drafter:
@@ -125,11 +126,12 @@ def _drafter(options: DemoOptions, target: PreTrainedModel, tokenizer: PreTraine
 
 
 def _model_drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> ModelDrafter:
-    model, draft_tokenizer = load_model(options.draft, device=options.device, dtype=options.dtype)
-    check_same_tokenizer(tokenizer, draft_tokenizer, target_name=options.target, draft_name=options.draft)
+    name = cast(str, options.draft)  # checked() found one for this drafter
+    model, draft_tokenizer = load_model(name, device=options.device, dtype=options.dtype)
+    check_same_tokenizer(tokenizer, draft_tokenizer, target_name=options.target, draft_name=name)
     runner = TorchModelRunner(
         model,
-        name=options.draft,
+        name=name,
         max_seq_len=options.max_seq_len,
         max_users=options.batch_size,
         head_token_ids=_head_token_ids(options.draft_head, tokenizer),
@@ -142,4 +144,4 @@ def _head_token_ids(head: DraftHead | None, tokenizer: PreTrainedTokenizerBase) 
         return None
     if head.ids_file is not None:
         return token_ids_from_file(head.ids_file)
-    return most_frequent_token_ids(head.text_file, tokenizer, head.size)
+    return most_frequent_token_ids(cast(str, head.text_file), tokenizer, cast(int, head.size))  # both, or a file

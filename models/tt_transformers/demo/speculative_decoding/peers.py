@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -89,13 +89,11 @@ class Peer:
         """Decode one prompt."""
         input_ids = torch.tensor([list(prompt)], device=self.model.device)
         clock = _EmissionClock()
-        options = self._options(max_new_tokens)
+        options, generate = self._options(max_new_tokens), cast(Any, self.model).generate
         with _constant_drafts(self.assistant, self.k):
             self._synchronize()
             start = time.perf_counter_ns()
-            output = self.model.generate(
-                input_ids, attention_mask=torch.ones_like(input_ids), streamer=clock, **options
-            )
+            output = generate(input_ids, attention_mask=torch.ones_like(input_ids), streamer=clock, **options)
             self._synchronize()
             end = time.perf_counter_ns()
         return PeerResult(

@@ -18,7 +18,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.comparison import Comparison, Request
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser as demo_parser
@@ -27,6 +27,9 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode
 from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GATES = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.01
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD if isinstance(error, BadInput) else FAILED
     found = gates_of(record)
-    if arguments.update:
+    if expected is None:
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"written: {path}")
         return PASSED
@@ -76,7 +79,8 @@ def measure(*, with_baseline: bool) -> dict[str, Any]:
     options = gate_options(with_baseline)
     with open_generator(options) as generator:
         comparison = Comparison(generator, with_baseline=with_baseline)
-        requests = [Request(prompt, encode(prompt, generator.tokenizer)) for prompt in options.prompts]
+        tokenizer = cast("PreTrainedTokenizerBase", generator.tokenizer)  # open_generator gives it one
+        requests = [Request(prompt, encode(prompt, tokenizer)) for prompt in options.prompts]
         if with_baseline:
             comparison.warm_up(requests[:1])
         compared = [one for r in requests for one in comparison.run([r], max_new_tokens=options.max_new_tokens)]

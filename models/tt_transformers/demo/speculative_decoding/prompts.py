@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, cast
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SAMPLE_PROMPTS = Path(__file__).with_name("sample_prompts.json")
 
@@ -75,7 +78,12 @@ def checked_text(text: str, where: str) -> str:
 def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids, in the model's chat template where its tokenizer has one."""
     if tokenizer.chat_template is None:
-        return tokenizer.encode(prompt.text)
+        return list(tokenizer.encode(prompt.text))
     messages = [{"role": "user", "content": prompt.text}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return tokenizer.encode(text, add_special_tokens=False)
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def decoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], str]:
+    """Token ids of one sequence -> its text. (transformers declares decode for batches too, whose texts are a list.)"""
+    return cast("Callable[[Sequence[int]], str]", tokenizer.decode)

@@ -51,7 +51,7 @@ def by_use(runs: Sequence[Run]) -> Table:
     """Per category: the fastest measured arm, the arm of the headline, and what that says."""
     judged = [run for run in runs if run.get("summary", "drafted") and (run.get("batch_size") or 1) == 1]
     usual = headline(judged)
-    rows = []
+    rows: list[Sequence[str]] = []
     for category in dict.fromkeys(row["category"] for row in usual.rows):
         found = []
         for run in judged:
@@ -90,7 +90,7 @@ def break_even_length(run: Run) -> str:
     """From how many new tokens on a request as a whole gains."""
     plain_ttft, ours_ttft = mean(run.column("baseline_ttft_ms")), mean(run.column("ttft_ms"))
     plain, ours = median(run.tpot("baseline_")), median(run.tpot())
-    if None in (plain_ttft, ours_ttft, plain, ours):
+    if plain_ttft is None or ours_ttft is None or plain is None or ours is None:
         return f"From how many new tokens on a request gains: {NOT_MEASURED}."
     extra = ours_ttft - plain_ttft
     opening = (
@@ -108,7 +108,7 @@ def opportunities(run: Run) -> Bullets:
     """What the formula says of the run if one of its numbers were better: where work would pay."""
     alpha, c, v = (run.get("summary", name) for name in ("alpha", "c", "v"))
     k = run.drafted_per_round()
-    if None in (alpha, c, v, k):
+    if k is None or None in (alpha, c, v):
         return Bullets([f"What better drafts, cheaper drafts or a cheaper verify would give: {NOT_MEASURED}."])
     better = alpha + (1 - alpha) / 2
     changes = [
@@ -128,13 +128,14 @@ def opportunities(run: Run) -> Bullets:
 def winners(run: Run) -> Table:
     """Who is ahead, metric by metric, and by how much."""
     lower, higher = True, False
-    rows = []
-    for name, ours, plain, less_is_better in (
+    pairs: list[tuple[str, float | None, float | None, bool]] = [
         ("time to first token", mean(run.column("ttft_ms")), mean(run.column("baseline_ttft_ms")), lower),
         ("decode tok/s", run.get("summary", "decode_tps"), run.get("summary", "baseline_decode_tps"), higher),
         ("whole request", mean(run.request_s()), mean(run.request_s("baseline_")), lower),
-        ("time per output token, P95 prompt", *(percentile(run.tpot(p), 95) for p in ("", "baseline_")), lower),
-    ):
+        ("time per output token, P95 prompt", percentile(run.tpot(), 95), percentile(run.tpot("baseline_"), 95), lower),
+    ]
+    rows = []
+    for name, ours, plain, less_is_better in pairs:
         if not ours or not plain:
             rows.append((name, NOT_MEASURED, NOT_MEASURED))
             continue

@@ -158,7 +158,7 @@ def trade_offs(run: Run) -> Table:
         cells = (added, measured(grown, "{:.2f}x"))
         rows.append((name, measured(target, form), *cells))
     plain, ours = mean(run.column("baseline_ttft_ms")), mean(run.column("ttft_ms"))
-    later = None if None in (plain, ours) else ours - plain
+    later = None if plain is None or ours is None else ours - plain
     rows.append(
         (
             "time to first token, ms",
@@ -190,7 +190,8 @@ def _versus(name: str, ours: float | None, plain: float | None) -> tuple[str, ..
 
 
 def _sum(*values: float | None) -> float | None:
-    return None if None in values else sum(values)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _all(values: Sequence[float], unit: float = 1.0) -> float | None:

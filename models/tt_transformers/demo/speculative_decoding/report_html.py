@@ -70,15 +70,19 @@ def _prompts(run: Run) -> str:
     return f'<section>{heading}<p class="legend">{legend}</p>\n{articles}</section>'
 
 
+def _equality(identical: bool | None) -> str:
+    if identical is None:
+        return f"equality {NOT_MEASURED}"
+    return "equal to plain decoding" if identical else "NOT equal to plain decoding"
+
+
 def _prompt(number: int, row: Row) -> str:
     facts = ", ".join(
         (
             f"{measured(row.get('speedup'), '{:.2f}x')} speedup",
             f"{measured(row.get('acceptance_rate'), '{:.0%}')} accepted",
             f"{measured(row.get('tokens_per_round'), '{:.2f}')} tokens per round",
-            {True: "equal to plain decoding", False: "NOT equal to plain decoding"}.get(
-                row.get("identical"), f"equality {NOT_MEASURED}"
-            ),
+            _equality(row.get("identical")),
         )
     )
     return (

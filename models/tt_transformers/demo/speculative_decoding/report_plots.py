@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ PLAIN = "#8C8C8C"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
 MARKERS = "osD^v"
-DRAWING = {
+DRAWING: dict[Any, Any] = {
     "text.color": NEUTRAL,
     "axes.edgecolor": NEUTRAL,
     "axes.labelcolor": NEUTRAL,
@@ -114,7 +115,7 @@ def _speedups(
     places: Sequence[float],
     runs: Sequence[Run],
     labels: tuple[str | None, str | None],
-    style: dict[str, str],
+    style: dict[str, Any],
 ) -> None:
     speeds = [run.get("summary", "speedup") for run in runs]
     repeats = [run.get("summary", "speedup_runs") or [speed] for run, speed in zip(runs, speeds)]
@@ -137,7 +138,7 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
     figure, (axes,) = _new(7.6, 4.0)
     for index, run in enumerate(longest.values()):
         shares = [100 * share for share in acceptance_by_position(run)]
-        style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
+        style: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
         axes.plot(range(1, len(shares) + 1), shares, linewidth=2, label=run.label, **style)
     axes.set_ylim(0, 105)
     most = max(len(acceptance_by_position(run)) for run in longest.values())
@@ -191,8 +192,8 @@ def time_per_round(runs: Sequence[Run]) -> Figure | None:
         left = [a + b for a, b in zip(left, widths)]
     steps = [step for step in (median(run.tpot("baseline_")) for run in runs) if step is not None]
     end = max(left + steps)
-    if steps:
-        axes.axvline(median(steps), color=NEUTRAL, linestyle=(0, (1, 1)), linewidth=1.5, label="one plain decode step")
+    if (step := median(steps)) is not None:
+        axes.axvline(step, color=NEUTRAL, linestyle=(0, (1, 1)), linewidth=1.5, label="one plain decode step")
     for y, run in enumerate(runs):
         emitted = run.get("summary", "tokens_per_round")
         axes.annotate(f"{emitted:.2f} tokens", (1.04 * end, y), va="center")

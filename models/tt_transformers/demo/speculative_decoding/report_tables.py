@@ -242,7 +242,7 @@ def distribution(run: Run) -> Table:
 
 def by_category(run: Run) -> Table:
     """Speedup and acceptance of every category."""
-    rows = []
+    rows: list[Sequence[str]] = []
     for category in dict.fromkeys(row["category"] for row in run.rows):
         inside = [row for row in run.rows if row["category"] == category]
         rate = ratio(sum(row["accepted"] for row in inside), sum(row["drafted"] for row in inside))

@@ -77,7 +77,7 @@ class Run:
     def request_s(self, prefix: str = "") -> list[float]:
         """Seconds of every whole request: TTFT and decoding."""
         times = [(row.get(f"{prefix}ttft_ms"), row.get(f"{prefix}decode_s")) for row in self.rows]
-        return [ttft / 1e3 + decode for ttft, decode in times if None not in (ttft, decode)]
+        return [ttft / 1e3 + decode for ttft, decode in times if ttft is not None and decode is not None]
 
     def drafted_per_round(self) -> float | None:
         """Mean number of drafted tokens of the rounds that drafted any."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Dra
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.prompts import decoder
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 
@@ -249,7 +250,7 @@ class SpeculativeGenerator:
             max_seq_len=self.target.max_seq_len,
             stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
             stop_strings=tuple(stop_strings),
-            decode=self._decode,
+            decode=decoder(self.tokenizer) if self.tokenizer else None,
         )
 
     def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
@@ -261,11 +262,6 @@ class SpeculativeGenerator:
             )
         return list(self.tokenizer.encode(prompt))
 
-    @property
-    def _decode(self) -> Callable[[Sequence[int]], str] | None:
-        """transformers declares that a batch of texts may come back; of one sequence it is one text."""
-        return None if self.tokenizer is None else cast("Callable[[Sequence[int]], str]", self.tokenizer.decode)
-
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
         return [
@@ -273,7 +269,7 @@ class SpeculativeGenerator:
                 sequence,
                 target_ttft_ns=batch.target_ttft_ns,
                 rounds=[record for records in batch.rounds if (record := records[user]) is not None],
-                decode=self._decode,
+                decode=decoder(self.tokenizer) if self.tokenizer else None,
             )
             for user, sequence in enumerate(batch.sequences)
         ]

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PROBES = (
     "The quick brown fox jumps over the lazy dog.",

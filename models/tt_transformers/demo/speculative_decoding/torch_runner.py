@@ -237,11 +237,7 @@ class TorchModelRunner:
         if torch.isfinite(logits.sum(dtype=torch.float32)):  # float16 logits could add up to more than it can hold
             return
         per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
-        where = (
-            [(s.user, s.end - 1) for s in segments]
-            if per_segment
-            else [(s.user, p) for s in segments for p in range(s.start, s.end)]
-        )
+        where = [(s.user, p) for s in segments for p in range(s.end - 1 if per_segment else s.start, s.end)]
         bad = int((~torch.isfinite(logits)).any(-1).nonzero()[0]) if not torch.isfinite(logits).all() else 0
         user, position = where[bad]
         raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")

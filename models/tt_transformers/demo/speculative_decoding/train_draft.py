@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from loguru import logger
@@ -113,7 +114,7 @@ def make_data(
     folder = args.work / "shards"
     folder.mkdir(parents=True, exist_ok=True)
     eos = target.generation_config.eos_token_id
-    common = {
+    common: dict[str, Any] = {
         "excluded": [prompt.text for prompt in load_prompts(SAMPLE_PROMPTS)],
         "eos_ids": frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos),
     }
@@ -128,15 +129,17 @@ def make_data(
             options=greedy if held_out else options, progress=progress, **common,
         )  # fmt: skip
 
+    def reading(part: Sequence[tuple[str, str]]) -> Callable[[Path, Callable[[int], None]], None]:
+        return lambda path, progress: read_shard(
+            path, target, tokenizer, layers, part, options=options, progress=progress
+        )
+
     jobs.append((folder / "held-out.safetensors", answering(args.seed, True)))
     jobs += [(folder / f"answers-{i:04d}.safetensors", answering(args.seed + i, False)) for i in range(args.shards)]
     texts = documentation_texts(args.reading_shards * READ_PER_SHARD, args.seed) if args.reading_shards else []
     for i in range(args.reading_shards):
         part = texts[i * READ_PER_SHARD : (i + 1) * READ_PER_SHARD]
-        job = lambda path, progress, part=part: read_shard(  # noqa: E731
-            path, target, tokenizer, layers, part, options=options, progress=progress
-        )
-        jobs.append((folder / f"reading-{i:04d}.safetensors", job))
+        jobs.append((folder / f"reading-{i:04d}.safetensors", reading(part)))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("answers of the target", total=len(jobs), note="")

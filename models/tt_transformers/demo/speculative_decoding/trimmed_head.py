@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def token_ids_from_file(path: Path | str) -> list[int]:

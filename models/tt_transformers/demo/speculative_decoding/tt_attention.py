@@ -49,13 +49,14 @@ class RowWrites:
             ModelFailure: nobody said how the rows are to be written, or upstream did not write by one fused call or
                 two separate ones.
         """
-        if self._write is None:
+        write = self._write
+        if write is None:
             raise ModelFailure("an attention layer was asked to decode outside of a decode step of this package")
         stock = {name: op for name in (FUSED_WRITE, SEPARATE_WRITE) if (op := getattr(self._experimental, name, None))}
         calls: list[str] = []
         try:
             for name, op in stock.items():
-                setattr(self._experimental, name, self._recorded(name, op, calls))
+                setattr(self._experimental, name, _recorded(name, op, calls, write))
             yield
         finally:
             for name, op in stock.items():
@@ -67,12 +68,13 @@ class RowWrites:
                 f"{', '.join(calls) or 'neither'}; use tt-metal of 2026-06-22, or adapt tt_attention.py"
             )
 
-    def _recorded(self, name: str, op: Callable[..., Any], calls: list[str]) -> Callable[..., None]:
-        def write(*args: Any, **kwargs: Any) -> None:
-            calls.append(name)
-            self._write(op, args, kwargs)
 
-        return write
+def _recorded(name: str, op: Callable[..., Any], calls: list[str], write: Callable[..., None]) -> Callable[..., None]:
+    def recorded(*args: Any, **kwargs: Any) -> None:
+        calls.append(name)
+        write(op, args, kwargs)
+
+    return recorded
 
 
 def row_safe_attention(base: type, writes: RowWrites) -> type:

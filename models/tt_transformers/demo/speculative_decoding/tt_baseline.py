@@ -78,7 +78,7 @@ class StockRunner(TTModelRunner):
             tokens[:, 0],
             torch.tensor(positions),
             page_table=self._page_table,
-            kv_cache=[self._model.kv_cache],
+            kv_cache=[self._live.kv_cache],
             enable_trace=self.enable_trace,
             sampling_params=on_device,
             reset_batch=self._fresh,

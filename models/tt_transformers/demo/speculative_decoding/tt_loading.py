@@ -93,20 +93,20 @@ def load_upstream() -> Upstream:
     """
     for module, path, parameters in _EXPECTED:
         _require(module, path, parameters)
-    module = {
+    modules = {
         name: importlib.import_module(f"{_TT}.{name}")
         for name in ("common", "model_config", "attention", "model", "generator")
     }
     return Upstream(
         ttnn=importlib.import_module("ttnn"),
-        ModelArgs=module["model_config"].ModelArgs,
-        DecodersPrecision=module["model_config"].DecodersPrecision,
-        TensorGroup=module["model_config"].TensorGroup,
-        Attention=module["attention"].Attention,
-        Transformer=module["model"].Transformer,
-        Generator=module["generator"].Generator,
-        PagedAttentionConfig=module["common"].PagedAttentionConfig,
-        get_padded_prefill_len=module["common"].get_padded_prefill_len,
+        ModelArgs=modules["model_config"].ModelArgs,
+        DecodersPrecision=modules["model_config"].DecodersPrecision,
+        TensorGroup=modules["model_config"].TensorGroup,
+        Attention=modules["attention"].Attention,
+        Transformer=modules["model"].Transformer,
+        Generator=modules["generator"].Generator,
+        PagedAttentionConfig=modules["common"].PagedAttentionConfig,
+        get_padded_prefill_len=modules["common"].get_padded_prefill_len,
     )
 
 

@@ -129,7 +129,7 @@ def open_models(
             "enable_trace=True, but TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces; unset it or "
             "run with enable_trace=False"
         )
-    options = {"max_seq_len": max_seq_len, "optimizations": optimizations}
+    options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
     args = [
         read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
         for request, batch in zip(requests, batches, strict=True)

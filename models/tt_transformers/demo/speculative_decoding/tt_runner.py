@@ -119,7 +119,7 @@ class TTModelRunner:
 
     def synchronize(self) -> None:
         """See ModelRunner."""
-        self._model.upstream.ttnn.synchronize_device(self._model.mesh_device)
+        self._live.upstream.ttnn.synchronize_device(self._live.mesh_device)
 
     def close(self) -> None:
         """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
@@ -134,12 +134,18 @@ class TTModelRunner:
 
     def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
         if any(step.captured for step in self._steps.values()):
+    @property
+    def _live(self) -> LoadedModel:
+        if self._model is None:
+            raise RuntimeError(f"{self.name} is closed; open it again")
+        return self._model
+
             kind = "ids" if argmax_only else "logits"
             raise BadInput(
                 f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
                 "that when it is opened (num_draft_tokens, sampling, confidence_stop)"
             )
-        step = DecodeStep(self._model, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
+        step = DecodeStep(self._live, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
         return self._steps.setdefault((width, argmax_only), step)
 
     def _step(self, width: int, argmax_only: bool) -> DecodeStep:
@@ -152,7 +158,7 @@ class TTModelRunner:
         return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
 
     def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
-        model = self._model
+        model = self._live
         padded = model.upstream.get_padded_prefill_len(len(prompt))
         logits = self._prefiller.prefill_forward_text(
             torch.tensor([list(prompt)]),
@@ -169,7 +175,7 @@ class TTModelRunner:
 
         Each of those tiles is sliced out by a program of its own; the hidden states of one prefill serve them all.
         """
-        model, transformer = self._model, self._model.transformer
+        model, transformer = self._live, self._live.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
             self._prefill_user(0, [0] * min(padded, self.max_seq_len))
             if padded > model.args.max_prefill_chunk_size:
