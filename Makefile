@@ -28,8 +28,9 @@ fuzz: $(VENV)/ready ## a million emitted tokens of random cases against an indep
 soak: $(VENV)/ready ## the long limits-and-load tests
 	$(RUN) -m pytest -m soak $(ARGS)
 
-bench: $(VENV)/ready ## what the loop itself costs, as ratios
+bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by temperature
 	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
+	PYTHONPATH=. $(RUN) tests/benchmarks/temperatures.py
 
 report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, half an hour)
 	mkdir -p generated

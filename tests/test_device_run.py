@@ -21,6 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavail
 from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.report import main as report
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.tt_baseline import open_stock
 
@@ -52,6 +53,20 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
+    assert record["created"] and len(record["summary"]["speedup_runs"]) == 1
+    assert all("".join(row["token_texts"]) == row["text"] for row in record["prompts"])
+
+
+def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
+    record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
+    loads = record["models"]
+    assert all(load["device_dram_mb"] > load["weights_mb"] > 0 for load in loads.values())
+    assert all(load["init_s"] > 0 and load["layers"] for load in loads.values())
+    (written,) = (folder / device_run.RESULTS).glob("*.json")
+    assert report([str(written), "--out", str(folder / "out")]) == 0
+    text = (folder / "out" / "final_performance_comparison.md").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("| device memory") and "not measured" not in line]
+    assert f"| {loads['target']['device_dram_mb']:.0f} | {loads['draft']['device_dram_mb']:.0f} |" in line
 
 
 def test_sampling_runs(folder):

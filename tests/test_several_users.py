@@ -233,12 +233,14 @@ class TestCommandLine:
         ],
         ids=" ".join,
     )
-    def test_greedy_runs_match(self, models, prompts, options, tmp_path):
+    def test_greedy_runs_match(self, models, prompts, options, tmp_path, capsys):
         target, draft = models
         common = ["--max-seq-len", "128", "--max-new-tokens", "20", "--quiet", "--json", str(tmp_path / "r.json")]
         assert main(["--target", target, "--draft", draft, "--prompts", prompts, *common, *options]) == 0
         result = json.loads((tmp_path / "r.json").read_text())
         assert result["summary"]["identical"] == 5
+        shown = capsys.readouterr().out
+        assert ("tok/s/user" in shown and "tok/s in total" in shown) == ("--batch-size" in options)
         assert sum(entry["rounds"] for entry in result["summary"]["per_k"]) == result["summary"]["rounds"]
 
     def test_sampled_runs_compare_no_tokens(self, models, prompts, tmp_path):

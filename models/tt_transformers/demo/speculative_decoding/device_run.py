@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from loguru import logger
 
@@ -23,7 +23,13 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLook
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompts import Prompt, encode
+from models.tt_transformers.demo.speculative_decoding.prompts import Prompt, decoder, encode
+from models.tt_transformers.demo.speculative_decoding.record_extras import (
+    add_repeats,
+    add_token_texts,
+    model_loads,
+    provenance,
+)
 from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -60,7 +66,7 @@ def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
         target, draft = open_pair(
             mesh_device,
             run.pair.target,
-            run.pair.draft,
+            cast(str, run.pair.draft),  # every pair of a device run has one
             users=run.users,
             num_draft_tokens=run.num_draft_tokens,
             max_seq_len=run.max_seq_len,
@@ -93,7 +99,9 @@ def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
         max_new_tokens=run.max_new_tokens,
         num_repeats=1,
     )
-    record = run_record(settings, run.sampling, compared)
+    record = run_record(settings, run.sampling, compared) | model_loads(target, draft) | provenance()
+    add_repeats(record, compared)
+    add_token_texts(record, target.tokenizer.decode)
     _show(record, f"{run.pair.name}-k{run.num_draft_tokens}-b{run.users}-{run.optimizations}")
     return record
 
@@ -119,7 +127,7 @@ def run_baseline(mesh_device: Any, run: DeviceRun) -> list[tuple[Request, Genera
             max_new_tokens=run.max_new_tokens,
             max_seq_len=run.max_seq_len,
             stop_token_ids=stock.eos_token_ids,
-            decode=stock.tokenizer.decode,
+            decode=decoder(stock.tokenizer),
         )
         results = []
         for number, request in enumerate(requests):

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.comparison import PromptComparison
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, ratio, speedup
+from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
 MEMORY_COUNTS = Path("/proc/self/statm")  # Linux; elsewhere resident memory is not measured
 
@@ -30,11 +31,12 @@ class ModelLoad:
     """What bringing one model into memory cost.
 
     Attributes:
-        init_s: from the start of loading to the end of a first forward of one token (weights are read only then).
+        init_s: from the start of loading to the end of a first forward of one token (weights are read only then); on tt
+            to the end of loading, for compiling and capturing are warm-up.
         layers, parameters: of the model; shared weights count once. weights_mb: their size in megabytes (10^6 bytes).
         host_rss_mb: growth of the process's resident memory meanwhile; None where the system does not tell, or
             where memory given back meanwhile hides it.
-        device_dram_mb: planned device memory (tt backend); None elsewhere.
+        device_dram_mb: planned memory of each device, weights, caches and tables (tt backend); None elsewhere.
     """
 
     name: str
@@ -59,7 +61,7 @@ class ModelLoad:
 class LoadWatch:
     """The open measurement of watch_load(); `load` is there once it is closed."""
 
-    load: ModelLoad | None = None
+    load: ModelLoad = field(init=False)
 
 
 @contextmanager
@@ -70,6 +72,12 @@ def watch_load(name: str) -> Iterator[LoadWatch]:
     seconds, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
     grown = None if before is None or after is None or after < before else after - before
     watch.load = ModelLoad(name=name, init_s=seconds, host_rss_mb=grown)
+
+
+def model_loads(target: ModelRunner, draft: ModelRunner | None) -> dict[str, Any]:
+    """What opening the runners cost, for those that know (`load`), as a result's "models"."""
+    loads = {role: getattr(runner, "load", None) for role, runner in (("target", target), ("draft", draft))}
+    return {"models": {role: load and asdict(load) for role, load in loads.items()}}
 
 
 def resident_mb() -> float | None:

@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from rich.console import Console
@@ -33,8 +34,13 @@ from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRu
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
-from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
-from models.tt_transformers.demo.speculative_decoding.record_extras import add_repeats, add_token_texts, provenance
+from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, decoder, encode, load_prompts
+from models.tt_transformers.demo.speculative_decoding.record_extras import (
+    add_repeats,
+    add_token_texts,
+    model_loads,
+    provenance,
+)
 from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.terminal import (
     StreamedText,
@@ -44,6 +50,9 @@ from models.tt_transformers.demo.speculative_decoding.terminal import (
     round_lines,
     verdict,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
 SUBCOMMANDS = ("compare", "report", "estimate")
@@ -69,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: DemoOptions, console: Console) -> int:
     """Load, compare every prompt, show and write the result."""
     with open_generator(options) as generator:
-        requests = [Request(prompt, encode(prompt, generator.tokenizer)) for prompt in options.prompts]
+        tokenizer = cast("PreTrainedTokenizerBase", generator.tokenizer)  # open_generator gives it one
+        requests = [Request(prompt, encode(prompt, tokenizer)) for prompt in options.prompts]
         check_lengths(requests, options.max_seq_len)
         comparison = Comparison(generator, num_repeats=options.num_repeats, with_baseline=options.with_baseline)
         batches = [requests[i : i + options.batch_size] for i in range(0, len(requests), options.batch_size)]
@@ -77,13 +87,13 @@ def run(options: DemoOptions, console: Console) -> int:
             comparison.warm_up(batches[0])
         if not options.quiet:
             console.print(legend())
-        compared = []
+        compared: list[PromptComparison] = []
         for batch in batches:
             compared += compare_batch(comparison, batch, f"{len(compared) + 1} of {len(requests)}", options, console)
         record = run_record(run_settings(options), options.sampling, compared)
-        add_token_texts(record, generator.tokenizer.decode)
+        add_token_texts(record, decoder(tokenizer))
+        record |= model_loads(generator.target, getattr(generator.drafter, "runner", None)) | provenance()
     add_repeats(record, compared)
-    record |= provenance()
     if options.show_rounds:
         for row in record["prompts"]:
             console.print(Text("\n".join([f"{row['category']}:", *round_lines(row)])))
@@ -107,7 +117,8 @@ def compare_batch(
         console.print(Text(heading))
     else:
         console.rule(Text(heading), align="left", style="dim")
-        stream = StreamedText(console, comparison.generator.tokenizer.decode)
+        tokenizer = cast("PreTrainedTokenizerBase", comparison.generator.tokenizer)
+        stream = StreamedText(console, decoder(tokenizer))
     compared = comparison.run(
         batch, max_new_tokens=options.max_new_tokens, stop_strings=options.stop_strings, on_token=stream
     )

@@ -73,7 +73,9 @@ def round_lines(record: dict[str, Any]) -> list[str]:
 
 
 def result_table(record: dict[str, Any]) -> Table:
-    """One row per prompt, then the totals."""
+    """One row per prompt, then the totals; of several users at once a row has the speed of one, the last row of all."""
+    several = (record.get("batch_size") or 1) > 1
+    rate = "tok/s/user" if several else "tok/s"
     table = Table(title="speculative against plain decoding, same target, same tokens, same run", title_justify="left")
     table.add_column("category", no_wrap=True)
     for heading in (
@@ -81,8 +83,8 @@ def result_table(record: dict[str, Any]) -> Table:
         "new\ntokens",
         "TTFT ms\nplain",
         "TTFT ms\nspec",
-        "tok/s\nplain",
-        "tok/s\nspec",
+        f"{rate}\nplain",
+        f"{rate}\nspec",
         "wall-clock\nspeedup",
         "accept-\nance",
         "tokens/\nround",
@@ -106,7 +108,7 @@ def result_table(record: dict[str, Any]) -> Table:
     total = record["summary"]
     table.add_section()
     table.add_row(
-        "all",
+        "all, tok/s in total" if several else "all",
         str(sum(row["prompt_tokens"] for row in record["prompts"])),
         str(total["new_tokens"]),
         "",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.record_extras import watch_load
 from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt_loading import (
     Upstream,
@@ -140,10 +141,13 @@ def open_models(
     plan.require_fit()
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
-        for request, model_args in zip(requests, args, strict=True):
-            model = load_model(upstream, mesh_device, model_args, cache)
-            runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
+        for request, model_args, planned in zip(requests, args, plan.models, strict=True):
+            with watch_load(request.model_id) as watch:
+                model = load_model(upstream, mesh_device, model_args, cache)
+                runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
+            size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
+            runner.load = replace(watch.load, layers=model_args.n_layers, **size)
             runners.append(runner)
         if warmup:
             warmup_together(runners, requests)

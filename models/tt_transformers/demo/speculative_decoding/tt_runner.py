@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.record_extras import ModelLoad
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.tt_decode_step import DecodeStep
 from models.tt_transformers.demo.speculative_decoding.tt_kv_write import TILE_ROWS
@@ -45,6 +46,7 @@ class TTModelRunner:
         eos = args.hf_config.eos_token_id
         eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
         self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
         self._prefiller = model.upstream.Generator(
@@ -132,14 +134,14 @@ class TTModelRunner:
             if model is not None:
                 model.free()
 
-    def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
-        if any(step.captured for step in self._steps.values()):
     @property
     def _live(self) -> LoadedModel:
         if self._model is None:
             raise RuntimeError(f"{self.name} is closed; open it again")
         return self._model
 
+    def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
+        if any(step.captured for step in self._steps.values()):
             kind = "ids" if argmax_only else "logits"
             raise BadInput(
                 f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
