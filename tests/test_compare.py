@@ -11,7 +11,7 @@ from support.model_folder import save_tiny_model
 from models.tt_transformers.demo.speculative_decoding import acceptance
 from models.tt_transformers.demo.speculative_decoding.compare import main
 from models.tt_transformers.demo.speculative_decoding.compare_options import options_from
-from models.tt_transformers.demo.speculative_decoding.record_extras import resident_mb, token_texts
+from models.tt_transformers.demo.speculative_decoding.record_extras import provenance, resident_mb, token_texts
 from models.tt_transformers.demo.speculative_decoding.report import main as report
 
 
@@ -78,6 +78,11 @@ def test_models_and_cold_start(whole):
     assert cold["speculative"]["init_s"] > cold["plain"]["init_s"] == record["models"]["target"]["init_s"]
     assert cold["plain"]["tokens"] == cold["speculative"]["tokens"] == 12
     assert record["command"] and record["created"]
+
+
+def test_a_recorded_command_tells_nothing_of_the_machine():
+    command = provenance(["/opt/there/demo.py", "compare", "--assistant", "/home/me/draft", "--json", "out/c.json"])
+    assert command["command"] == "demo compare --assistant draft --json out/c.json"
 
 
 def test_peers_write_the_same_text(whole):

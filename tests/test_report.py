@@ -36,7 +36,8 @@ SECTIONS = {
     "final_performance_comparison.md": [
         "Test configuration", "Time to first token", "Token generation rate", "Overall performance",
         "Latency percentiles", "Cold start against warm", "where the time goes", "Predicted against measured",
-        "Trade-offs", "auto against the best fixed K", "When to use each approach", "Break-even", "Where work would pay", "Summary",
+        "Trade-offs", "auto against the best fixed K", "When to use each approach", "Break-even",
+        "Where work would pay", "Summary",
     ],
 }  # fmt: skip
 PLOTS = ("speedup_by_k", "acceptance_by_position", "speed_by_prompt", "time_per_round")

@@ -89,9 +89,11 @@ def resident_mb() -> float | None:
 
 
 def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
-    """When (UTC) and by which command; `command` defaults to this process's own."""
+    """When (UTC) and by which command; `command` defaults to this process's own. Of an absolute path the last part is
+    kept: where it lies is nobody's business but the machine's.
+    """
     program, *arguments = sys.argv if command is None else command
-    words = [Path(program).stem, *arguments]
+    words = [Path(program).stem, *(Path(word).name if Path(word).is_absolute() else word for word in arguments)]
     return {
         "created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "command": " ".join(map(shlex.quote, words)),
