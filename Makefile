@@ -10,8 +10,11 @@ RUN := $(VENV)/bin/python
 MODULE := models.tt_transformers.demo.speculative_decoding
 SOURCES := models tests conftest.py
 ARGS ?=
+# What has nothing to say of the algorithm's files: devices, training, command lines, reports, other processes.
+ELSEWHERE := $(foreach topic,absent compare demo device embedded estimate faults_of_the_demo fuzz mock negative perf report \
+	smollm2 train tt,$(wildcard tests/test_$(topic)*.py))
 
-.PHONY: help demo test lint format fuzz soak bench report clean
+.PHONY: help demo test lint format coverage fuzz soak bench report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s:
@@ -21,6 +24,10 @@ demo: $(VENV)/ready ## speculative against plain decoding on ten real prompts; o
 
 test: $(VENV)/ready lint ## every test that this machine can run
 	$(RUN) -m pytest $(ARGS)
+
+coverage: $(VENV)/ready ## every line and branch of the algorithm's files is run by their tests, or this fails
+	$(RUN) -m coverage run -m pytest --quiet $(filter-out $(ELSEWHERE),$(wildcard tests/test_*.py)) $(ARGS)
+	$(RUN) -m coverage report
 
 fuzz: $(VENV)/ready ## a million emitted tokens of random cases against an independent greedy loop (or ARGS="--seconds 60")
 	OMP_NUM_THREADS=1 $(RUN) tests/fuzz/fuzz.py $(if $(ARGS),$(ARGS),--tokens 1000000)
@@ -41,6 +48,7 @@ lint: $(VENV)/ready ## formatting and static checks
 	$(VENV)/bin/black --check --quiet $(SOURCES)
 	$(VENV)/bin/isort --check-only --quiet $(SOURCES)
 	$(VENV)/bin/ruff check --quiet $(SOURCES)
+	$(VENV)/bin/mypy --no-error-summary
 
 format: $(VENV)/ready ## put the sources in order
 	$(VENV)/bin/isort --quiet $(SOURCES)

@@ -62,12 +62,13 @@ class TestMetrics:
         assert metrics.ratio(None, 2.0) is None and metrics.ratio(2.0, None) is None and metrics.ratio(2.0, 0.0) is None
         assert metrics.ratio(0.0, 2.0) == 0.0
 
-    def test_a_result_counts_its_rounds(self):
+    def test_a_result_counts_its_rounds_and_its_tokens(self):
         result = GenerationResult(
             prompt=[1], tokens=[2, 3, 4], text=None, finish_reason="length", origins=[], sources=[], ttft_ns=1,
-            target_ttft_ns=1, emitted_ns=[0, 1, 2], rounds=[record(4, 1), record(3, 3), record(0, 0)],
+            target_ttft_ns=1, emitted_ns=[7, 8, 500_000_007], rounds=[record(4, 1), record(3, 3), record(0, 0)],
         )  # fmt: skip
         assert (result.drafted, result.accepted) == (7, 4)
+        assert result.decode_tps == pytest.approx(4.0)  # two tokens after the first, in half a second
 
 
 class TestAuto:
@@ -154,6 +155,18 @@ def test_text_without_a_tokenizer_is_refused():
     generator = SpeculativeGenerator(TorchModelRunner(tiny_llama(0), max_seq_len=16))
     with pytest.raises(BadInput, match="the generator has no tokenizer"):
         generator.generate(["hello"], max_new_tokens=1)
+
+
+def test_text_with_a_tokenizer_is_encoded_and_decoded():
+    class Letters:
+        encode = staticmethod(lambda text: [ord(letter) - ord("a") for letter in text])
+        decode = staticmethod(lambda ids: "".join(chr(ord("a") + token) for token in ids))
+
+    runner = TorchModelRunner(tiny_llama(0), max_seq_len=16)
+    (of_ids,) = SpeculativeGenerator(runner).generate([[2, 0, 1]], max_new_tokens=4)
+    (of_text,) = SpeculativeGenerator(runner, tokenizer=Letters()).generate(["cab"], max_new_tokens=4)
+    assert (of_text.prompt, of_text.tokens, of_text.text) == ([2, 0, 1], of_ids.tokens, Letters.decode(of_ids.tokens))
+    assert of_ids.text is None
 
 
 def test_a_text_that_cannot_be_read_is_named(tmp_path):
