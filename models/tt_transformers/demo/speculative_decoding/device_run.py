@@ -101,7 +101,7 @@ def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
     )
     record = run_record(settings, run.sampling, compared) | model_loads(target, draft) | provenance()
     add_repeats(record, compared)
-    add_token_texts(record, target.tokenizer.decode)
+    add_token_texts(record, decoder(target.tokenizer))
     _show(record, f"{run.pair.name}-k{run.num_draft_tokens}-b{run.users}-{run.optimizations}")
     return record
 

@@ -29,8 +29,8 @@ PROGRAM = "python -m models.tt_transformers.demo.speculative_decoding.speculativ
 DOCUMENTED_PAIRS = ("smollm2", "llama-1b-8b", "llama-1b-3b")
 METHOD = (
     "Both arms run in one process, in turns, on the same prompts; times are of the same tokens, from the first emitted "
-    "token to the last, prefill apart. tokens per round is target steps saved, not a speedup; speedup is plain "
-    "seconds / speculative seconds."
+    "token to the last, prefill apart. tokens per round is target steps saved, not a speedup; speedup is speculative / "
+    "plain tok/s, which for the same tokens is plain / speculative seconds."
 )
 
 
