@@ -29,6 +29,7 @@ from models.tt_transformers.demo.speculative_decoding.feature_model import (
     rotary,
     rotate,
 )
+from models.tt_transformers.demo.speculative_decoding.packed_linear import packed_product
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -174,21 +175,22 @@ class FeatureDrafter:
 
 
 class _InferenceWeights:
-    """The head's weights folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
+    """The head's weights folded for few operations per step: scales into matrices, q|k|v and gate|up together, packed."""
 
     def __init__(self, head: FeatureDraftModel, target: PreTrainedModel) -> None:
         self.spec = head.spec
         self.embedding, output_rows = frozen_rows(target)
         like = self.embedding
         with torch.no_grad():
-            self.from_features = (head.from_features.weight * head.feature_scale).to(like)
-            self.from_embedding = head.from_embedding.weight.to(like)
-            self.qkv = torch.cat([head.q_proj.weight, head.k_proj.weight, head.v_proj.weight]).to(like)
-            self.gate_up = torch.cat([head.gate_proj.weight, head.up_proj.weight]).to(like)
-            self.o_proj, self.down_proj = head.o_proj.weight.to(like), head.down_proj.weight.to(like)
+            self.from_features = packed_product((head.from_features.weight * head.feature_scale).to(like))
+            self.from_embedding = packed_product(head.from_embedding.weight.to(like))
+            self.qkv = packed_product(torch.cat([head.q_proj.weight, head.k_proj.weight, head.v_proj.weight]).to(like))
+            self.gate_up = packed_product(torch.cat([head.gate_proj.weight, head.up_proj.weight]).to(like))
+            self.o_proj = packed_product(head.o_proj.weight.to(like))
+            self.down_proj = packed_product(head.down_proj.weight.to(like))
             self.input_norm, self.mlp_norm = head.input_norm.to(like), head.mlp_norm.to(like)
             self.output_norm = head.output_norm.to(like)
-            self.head = output_rows[head.token_ids.to(like.device)].contiguous()
+            self.head = packed_product(output_rows[head.token_ids.to(like.device)])
         self.token_ids = head.token_ids.to(self.embedding.device)
         self.ids = head.token_ids.tolist()
         self.inv_freq = head.inv_freq.to(self.embedding.device)
@@ -199,7 +201,7 @@ class _InferenceWeights:
         return cos.to(self.embedding.dtype), sin.to(self.embedding.dtype)
 
     def state_from_features(self, features: Tensor) -> Tensor:
-        return F.linear(features.to(self.from_features.dtype), self.from_features)
+        return self.from_features(features.to(self.embedding.dtype))
 
     def layer(self, state: Tensor, next_tokens: Tensor, start: int, write: Write) -> Tensor:
         """The decoder layer for n rows of one user at positions start..; `write` caches k, v and returns all."""
@@ -207,8 +209,8 @@ class _InferenceWeights:
         end, groups = start + count, spec.num_heads // spec.num_kv_heads
         if end > len(self.cos):
             self.cos, self.sin = self._rotary_table(end + CACHE_STEP)
-        x = state + F.linear(self.embedding[next_tokens.to(state.device)], self.from_embedding)
-        qkv = F.linear(self._norm(x, self.input_norm), self.qkv).view(1, count, -1, spec.head_dim).transpose(1, 2)
+        x = state + self.from_embedding(self.embedding[next_tokens.to(state.device)])
+        qkv = self.qkv(self._norm(x, self.input_norm)).view(1, count, -1, spec.head_dim).transpose(1, 2)
         rotated = rotate(qkv[:, : spec.num_heads + spec.num_kv_heads], self.cos[start:end], self.sin[start:end])
         keys, values = write(start, rotated[:, spec.num_heads :], qkv[:, spec.num_heads + spec.num_kv_heads :])
         # The query heads that share a KV head become its rows: nothing is copied per query head.
@@ -218,13 +220,13 @@ class _InferenceWeights:
             mask = torch.ones(count, end, dtype=torch.bool, device=state.device).tril(start).repeat(groups, 1)
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         mixed = mixed.view(1, spec.num_heads, count, spec.head_dim).transpose(1, 2).reshape(1, count, -1)
-        x = x + F.linear(mixed, self.o_proj)
-        gate, up = F.linear(self._norm(x, self.mlp_norm), self.gate_up).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, self.down_proj)
+        x = x + self.o_proj(mixed)
+        gate, up = self.gate_up(self._norm(x, self.mlp_norm)).chunk(2, -1)
+        return x + self.down_proj(F.silu(gate) * up)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[1, 1, hidden] -> [draft_vocab_size]."""
-        return F.linear(self._norm(hidden, self.output_norm), self.head)[0, 0]
+        return self.head(self._norm(hidden, self.output_norm))[0, 0]
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (self.spec.hidden_size,), weight, self.spec.rms_norm_eps)

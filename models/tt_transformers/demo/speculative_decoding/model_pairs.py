@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from models.tt_transformers.demo.speculative_decoding.embedded_model import embedded_model_folder
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.packed_linear import pack_linear_layers
 
 EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
 EMBEDDED_DRAFTS = Path(__file__).resolve().parents[4] / "embedded_drafts"  # in this repository, outside the package
@@ -80,7 +81,7 @@ def named_pair(name: str) -> ModelPair:
 
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a causal LM and its tokenizer.
+    """Load a causal LM and its tokenizer; on a CPU its linear layers are packed for decoding (packed_linear.py).
 
     Args:
         model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
@@ -98,7 +99,9 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         reason = str(error).strip().splitlines()[0]
         remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
         raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
-    return model.to(device).eval(), tokenizer  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+    model = model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+    pack_linear_layers(model)
+    return model, tokenizer
 
 
 def check_reachable(model_id: str) -> None:

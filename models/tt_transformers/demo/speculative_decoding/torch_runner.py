@@ -21,6 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.positional_cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output
 
@@ -95,13 +96,11 @@ def with_trimmed_head(model: PreTrainedModel, token_ids: Tensor) -> PreTrainedMo
     All other weights are shared. Args: token_ids int64 [N], ascending. Its forward returns logits [..., N].
     """
     full = model.get_output_embeddings()
-    head = nn.Linear(full.in_features, len(token_ids), bias=full.bias is not None, device="meta")
-    head.weight = nn.Parameter(full.weight.detach()[token_ids], requires_grad=False)
-    if full.bias is not None:
-        head.bias = nn.Parameter(full.bias.detach()[token_ids], requires_grad=False)
+    weight = nn.Parameter(full.weight.detach()[token_ids], requires_grad=False)
+    bias = None if full.bias is None else nn.Parameter(full.bias.detach()[token_ids], requires_grad=False)
     trimmed = copy.copy(model)
     trimmed._modules = dict(model._modules)
-    trimmed.set_output_embeddings(head)
+    trimmed.set_output_embeddings(PackedLinear(weight, bias))
     return trimmed
 
 

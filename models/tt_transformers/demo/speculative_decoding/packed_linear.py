@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Linear layers on a CPU whose weights lie as oneDNN reads them.
+
+PyTorch multiplies a few rows by whatever its BLAS has for that shape: on some processors two rows cost 1.5 times one
+row, three rows 1.9 times, and one row itself reads memory at half its speed. Verifying is a multiplication of a few
+rows. With the weights packed once, one to eight rows cost about the same, and plain decoding gains as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from loguru import logger
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether this PyTorch has oneDNN kernels for packed weights of that device and dtype."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    bfloat16 = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return weight.dtype == torch.float32 or bfloat16
+
+
+def packed_product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """A function x [..., in] -> x W^T + b [..., out] for a weight [out, in] that will not change.
+
+    Packed (a second copy of the weight) where it can be, else torch's linear. Without gradients.
+    """
+    if not can_pack(weight):
+        return lambda x: F.linear(x, weight, bias)
+    multiply = torch.ops.mkldnn._linear_pointwise  # what torch.compile's frozen graphs call
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+    return lambda x: multiply(x, packed, bias, "none", [], "")
+
+
+class PackedLinear(nn.Linear):
+    """A linear layer for inference beside whose weight lies its packed copy. The weight must not be changed in place;
+    moving or converting the module packs anew. With gradients enabled it is torch's own linear layer."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+        super().__init__(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        self.weight, self.bias = weight, bias
+        self._product = packed_product(weight, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        return super().forward(input) if torch.is_grad_enabled() else self._product(input)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PackedLinear:
+        super()._apply(fn, recurse)
+        self._product = packed_product(self.weight, self.bias)
+        return self
+
+
+def pack_linear_layers(model: nn.Module) -> None:
+    """Put a PackedLinear in the place of every nn.Linear, where it can be packed and memory holds the copies."""
+    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear}
+    layers = {name: layer for name, layer in layers.items() if can_pack(layer.weight)}
+    needed = sum(layer.weight.nbytes for layer in layers.values())
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > free // 2:
+        logger.info(
+            f"the weights are not packed for speed: a copy takes {needed >> 20} MB and {free >> 20} MB of memory are free"
+        )
+        return
+    for name, layer in layers.items():
+        model.set_submodule(name, PackedLinear(layer.weight, layer.bias))
