@@ -148,7 +148,7 @@ class TestAuto:
         def widest(machine, lookahead):
             return max(records[0].drafted for records in play(machine, lookahead, 60))
 
-        dear, cheap = (Machine(alpha=0.5, c=0.0, row=row, noise=0.0) for row in (0.5, 0.0))
+        dear, cheap = (Machine(alpha=0.5, c=0.0, row=row, noise=0.0) for row in (0.75, 0.0))
         clockwork = calibrated(dear).clockwork
         assert [clockwork.verify_ns(k + 1) / DECODE_NS for k in CHOICES] == [dear.v(k) for k in CHOICES]
         assert widest(dear, calibrated(dear)) <= 1 < widest(dear, AutoLookahead(CHOICES))

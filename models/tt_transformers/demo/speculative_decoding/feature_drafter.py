@@ -175,7 +175,7 @@ class FeatureDrafter:
 
 
 class _InferenceWeights:
-    """The head's weights folded for few operations per step: scales into matrices, q|k|v and gate|up together, packed."""
+    """The head's weights folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
 
     def __init__(self, head: FeatureDraftModel, target: PreTrainedModel) -> None:
         self.spec = head.spec

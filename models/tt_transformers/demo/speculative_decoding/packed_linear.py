@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from loguru import logger
@@ -48,7 +48,8 @@ class PackedLinear(nn.Linear):
 
     def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
         super().__init__(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        self.weight, self.bias = weight, bias
+        self.weight = weight
+        self.register_parameter("bias", bias)
         self._product = packed_product(weight, bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -63,14 +64,15 @@ class PackedLinear(nn.Linear):
 
 def pack_linear_layers(model: nn.Module) -> None:
     """Put a PackedLinear in the place of every nn.Linear, where it can be packed and memory holds the copies."""
-    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear}
-    layers = {name: layer for name, layer in layers.items() if can_pack(layer.weight)}
+    layers = {
+        name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear and can_pack(layer.weight)
+    }
     needed = sum(layer.weight.nbytes for layer in layers.values())
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > free // 2:
         logger.info(
-            f"the weights are not packed for speed: a copy takes {needed >> 20} MB and {free >> 20} MB of memory are free"
+            f"weights are not packed for speed: a copy takes {needed >> 20} MB, and {free >> 20} MB of memory are free"
         )
         return
     for name, layer in layers.items():
-        model.set_submodule(name, PackedLinear(layer.weight, layer.bias))
+        model.set_submodule(name, PackedLinear(cast(nn.Parameter, layer.weight), layer.bias))
