@@ -163,6 +163,12 @@ class TestUnusableLogits:
         with pytest.raises(ModelFailure, match="target .*position 3 of user 1"):
             SpeculativeGenerator(runner(model, max_users=2), None).generate([[2, 2], PROMPT], max_new_tokens=3)
 
+    def test_finite_logits_whose_sum_is_not_are_no_failure(self):
+        """The control above looks at sums first."""
+        model = tiny_llama(0)
+        model.get_output_embeddings().register_forward_hook(lambda *call: torch.full_like(call[2], 3e38))
+        assert runner(model).prefill([PROMPT]).tolist() == [[pytest.approx(3e38)] * 32]
+
     def test_a_large_sum_is_not_a_failure(self):
         """float16 ends at 65504: many ordinary logits may add up to more."""
         model = tiny_llama(0).half()

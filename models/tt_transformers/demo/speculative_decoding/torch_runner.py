@@ -233,12 +233,14 @@ class TorchModelRunner:
 
     def _check_finite(self, logits: Tensor, segments: list[Segment]) -> None:
         # The sum is finite only if every entry is: one small reduction and one number to the host in the good case.
-        if torch.isfinite(logits.sum(dtype=torch.float32)):  # float16 logits could add up to more than it can hold
+        if torch.isfinite(logits.sum(dtype=torch.float32)):
+            return
+        wrong = (~torch.isfinite(logits)).any(-1).nonzero()
+        if len(wrong) == 0:  # finite ones added up to more than float32 holds
             return
         per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
         where = [(s.user, p) for s in segments for p in range(s.end - 1 if per_segment else s.start, s.end)]
-        bad = int((~torch.isfinite(logits)).any(-1).nonzero()[0]) if not torch.isfinite(logits).all() else 0
-        user, position = where[bad]
+        user, position = where[int(wrong[0])]
         raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
     def _argmax(self, logits: Tensor) -> Tensor:
