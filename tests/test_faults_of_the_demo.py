@@ -15,7 +15,7 @@ import torch
 from support.model_folder import save_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.tt_transformers.demo.speculative_decoding import embedded_model, model_setup, speculative_demo
+from models.tt_transformers.demo.speculative_decoding import embedded_model, speculative_demo
 from models.tt_transformers.demo.speculative_decoding.prompts import load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
@@ -54,20 +54,15 @@ class TestThroughTheCommandLine:
         assert dict(os.environ) == before
 
     @pytest.mark.parametrize("which", ["target", "draft"])
-    def test_nan_in_a_model(self, which, folders, closed, capsys, monkeypatch):
-        load = model_setup.load_model
-
-        def spoil(model_id, **options):
-            model, tokenizer = load(model_id, **options)
-            if model_id == folders[which]:
-                with torch.no_grad():
-                    model.lm_head.weight[7] = float("nan")
-            return model, tokenizer
-
-        with monkeypatch.context() as patch:
-            patch.setattr(model_setup, "load_model", spoil)
-            self.fails(capsys, self.arguments(folders), 1, folders[which], "NaN", "position")
-        assert {folders["target"], folders["draft"]} <= set(closed)
+    def test_nan_in_a_model(self, which, folders, closed, capsys, tmp_path):
+        model = AutoModelForCausalLM.from_pretrained(folders[which])
+        with torch.no_grad():
+            model.lm_head.weight[7] = float("nan")
+        model.save_pretrained(tmp_path)
+        AutoTokenizer.from_pretrained(folders[which]).save_pretrained(tmp_path)
+        spoilt = {**folders, which: str(tmp_path)}
+        self.fails(capsys, self.arguments(spoilt), 1, spoilt[which], "NaN", "position")
+        assert set(spoilt.values()) <= set(closed)
         assert main(self.arguments(folders)) == 0
 
     def test_an_interrupt_closes_everything(self, folders, closed, monkeypatch):
