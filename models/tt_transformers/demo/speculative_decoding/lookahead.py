@@ -71,9 +71,8 @@ class AdaptiveLookahead:
     """K rises by two after a fully accepted draft and falls by one after a rejection, within bounds, user by user.
 
     The schedule is transformers' (candidate_generator.py, "heuristic"), as is ending a draft early where the draft
-    model is
-    unsure: since c > 0, a token that will hardly be accepted is not worth drafting. It depends on nothing but what was
-    accepted, so a seeded run repeats itself.
+    model is unsure: since c > 0, a token that will hardly be accepted is not worth drafting. It depends on nothing but
+    what was accepted, so a seeded run repeats itself.
     """
 
     def __init__(
