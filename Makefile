@@ -39,7 +39,7 @@ bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by t
 	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
 	PYTHONPATH=. $(RUN) tests/benchmarks/temperatures.py
 
-report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, half an hour)
+report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, more than an hour)
 	mkdir -p generated
 	$(RUN) -m $(MODULE).speculative_demo compare --k 0,1,2,3,4,6,8,auto --repeat 3 --json generated/smollm2.json $(ARGS)
 	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json

@@ -7,6 +7,7 @@ so that they read on light and on dark pages.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ DRAWING: dict[Any, Any] = {
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "legend.frameon": False,
+    "legend.columnspacing": 1.2,
+    "savefig.bbox": "tight",  # a wide legend is not cut off
     "font.size": 10.5,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
@@ -90,10 +93,9 @@ def speedup_by_k(runs: Sequence[Run]) -> Figure | None:
     figure, (axes,) = _new(7.6, 4.4)
     axes.axhline(1.0, color=NEUTRAL, linewidth=2, linestyle=(0, (4, 2)), label="break-even: plain decoding")
     nothing_drafted = [run for run in runs if run.k == "0"]
-    drafters = list(dict.fromkeys(run.get("drafter") for run in runs if run.k != "0"))
-    for index, drafter in enumerate(drafters):
-        style = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
-        aside = 0.08 * (index - (len(drafters) - 1) / 2)  # so that the spreads of two drafters do not hide each other
+    styles = _styles(runs)
+    for index, (drafter, style) in enumerate(styles.items()):
+        aside = 0.08 * (index - (len(styles) - 1) / 2)  # so that the spreads of two drafters do not hide each other
         of_drafter = [run for run in runs if run.get("drafter") == drafter and run.k != "0"]
         fixed = sorted((run for run in nothing_drafted + of_drafter if run.k.isdecimal()), key=lambda run: int(run.k))
         policies = [[run] for run in of_drafter if not run.k.isdecimal()]  # not a K: no line leads to them
@@ -136,10 +138,9 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
     if not longest:
         return None
     figure, (axes,) = _new(7.6, 4.0)
-    for index, run in enumerate(longest.values()):
-        shares = [100 * share for share in acceptance_by_position(run)]
-        style: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
-        axes.plot(range(1, len(shares) + 1), shares, linewidth=2, label=run.label, **style)
+    for drafter, style in _styles(drafting).items():
+        shares = [100 * share for share in acceptance_by_position(longest[drafter])]
+        axes.plot(range(1, len(shares) + 1), shares, linewidth=2, label=longest[drafter].label, **style)
     axes.set_ylim(0, 105)
     most = max(len(acceptance_by_position(run)) for run in longest.values())
     axes.set_xticks(range(1, most + 1))
@@ -237,6 +238,13 @@ def published_heat_map() -> Figure:
 
 def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if (run.get("batch_size") or 1) == 1]
+
+
+def _styles(runs: Sequence[Run]) -> dict[str | None, dict[str, Any]]:
+    """Colour and marker of each drafter, the same in every plot, in the order of the runs."""
+    drafters = dict.fromkeys(run.get("drafter") for run in runs if run.k != "0")
+    looks = itertools.cycle(zip(SERIES, MARKERS))
+    return {drafter: {"color": color, "marker": marker} for drafter, (color, marker) in zip(drafters, looks)}
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
