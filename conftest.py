@@ -14,6 +14,8 @@ import numpy
 import pytest
 import torch
 
+from models.tt_transformers.demo.speculative_decoding.tt_mesh import opened_mesh
+
 
 @pytest.fixture
 def reset_seeds():
@@ -50,16 +52,6 @@ def mesh_device(request, device_params):
         pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
     if rows * columns > found:
         pytest.skip(f"a mesh of {rows}x{columns} devices was asked for, and {found} are there")
-    fabric = device_params.pop("fabric_config", None) if rows * columns > 1 else None
-    device_params.pop("fabric_config", None)
-    if fabric:
-        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
-    try:
-        mesh = ttnn.open_mesh_device(ttnn.MeshShape(rows, columns), **device_params)
-        try:
-            yield mesh
-        finally:
-            ttnn.close_mesh_device(mesh)
-    finally:
-        if fabric:
-            ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
+    device_params.pop("fabric_config", None)  # opened_mesh() knows when
+    with opened_mesh(rows, columns, **device_params) as mesh:
+        yield mesh

@@ -87,8 +87,7 @@ class TestRollback:
     @pytest.mark.parametrize("num_draft_tokens", [1, 2, 4, 8])
     @pytest.mark.parametrize("draft", ["self", "other"])
     def test_nothing_past_the_committed_tokens_is_read(self, num_draft_tokens, draft):
-        """Target and draft are poisoned past their positions before every forward; the self-draft
-        has full acceptances."""
+        """Both are poisoned past their positions before every forward; the self-draft has full acceptances."""
         target = runner(cls=PoisoningRunner)
         model = MODEL if draft == "self" else tiny_llama(1, vocab=VOCAB)
         draft_runner = PoisoningRunner(model, max_seq_len=128)

@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Users generated together get what they would get alone; hybrid drafts, trimmed heads and fixed
-widths change no text."""
+"""Users generated together get what they would get alone; hybrids, trimmed heads and fixed widths change no text."""
 
 import json
 

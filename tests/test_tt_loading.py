@@ -140,10 +140,11 @@ def test_nothing_missing(ttnn):
 
 def test_other_failures_of_upstream_are_not_disguised(ttnn, checkpoint, monkeypatch):
     monkeypatch.delenv("HF_MODEL", raising=False)
-    monkeypatch.setattr(
-        tt_loading, "load_model", lambda *_: (_ for _ in ()).throw(RuntimeError("TT_FATAL: out of DRAM"))
-    )
+
+    def out_of_memory(*_, **__):
+        raise RuntimeError("TT_FATAL: out of DRAM")
+
     request = tt_pair.ModelRequest(model_id=checkpoint, tokens_per_user=(1,))
-    monkeypatch.setattr(tt_pair, "load_model", tt_loading.load_model)
+    monkeypatch.setattr(tt_pair, "load_model", out_of_memory)
     with pytest.raises(RuntimeError, match="out of DRAM"):
         tt_pair.open_models(FakeMeshDevice(), [request], max_seq_len=100)

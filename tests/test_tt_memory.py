@@ -9,7 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.tt_memory import SCRATCH_BLOCK, CacheLayout, plan_memory
+from models.tt_transformers.demo.speculative_decoding.tt_memory import (
+    SCRATCH_BLOCK,
+    CacheLayout,
+    ModelMemory,
+    plan_memory,
+)
 
 N150 = 12_872_000_000  # bytes of DRAM that ttnn 0.81 reports free on an empty N150
 SHAPES = {  # dim, hidden, query heads, kv heads, head_dim, layers
@@ -108,6 +113,14 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
     too_long = plan("Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct", users=4, max_seq_len=32768)
     with pytest.raises(BadInput, match=r"(?s)do not fit.*KV cache 9\d\d\d.*needed 21\d\d\d of 12872 free.*max_seq_len"):
         too_long.require_fit()
+
+
+def test_a_trimmed_head_is_what_its_rows_take():
+    """Of a 1B Llama's 128,256 output ids 32,768 are kept; the embedding stays whole."""
+    name, cache = "Llama-3.2-1B-Instruct", CacheLayout(1, 1024)
+    whole, trimmed = (ModelMemory.of(args_of(name), TensorGroup, cache, head_size=n) for n in (None, 32768))
+    assert whole.weights - trimmed.weights == pytest.approx((128256 - 32768) * 2048 * 1088 / 1024, rel=0.01)
+    assert whole.tables > trimmed.tables and whole.kv_cache == trimmed.kv_cache
 
 
 @pytest.mark.parametrize(("users", "length"), [(0, 100), (1, 0)])

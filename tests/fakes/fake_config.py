@@ -58,6 +58,24 @@ class DecodersPrecision:
         return ttnn.bfloat8_b
 
 
+class Tokenizer:
+    """One token per character; what upstream adds to a tokenizer of transformers is stop_tokens."""
+
+    chat_template = bos_token_id = unk_token_id = None
+
+    def __init__(self, vocab_size, eos_token_id):
+        self.vocab_size, self.eos_token_id, self.stop_tokens = vocab_size, eos_token_id, [eos_token_id]
+
+    def get_vocab(self):
+        return {self.decode([token]): token for token in range(self.vocab_size)}
+
+    def encode(self, text):
+        return [ord(character) % self.vocab_size for character in text]
+
+    def decode(self, ids):
+        return "".join(chr(ord("0") + token) for token in ids)
+
+
 class ModelArgs:
     max_prefill_chunk_size = 4096
 
@@ -90,12 +108,7 @@ class ModelArgs:
         self.padded_vocab_size = -(-self.vocab_size // multiple) * multiple
         self.max_context_len = config["max_position_embeddings"]
         self.use_qk_fused = not use_hf_rope
-        self.tokenizer = SimpleNamespace(
-            stop_tokens=[config["eos_token_id"]],
-            chat_template=None,
-            encode=lambda text: [ord(character) % self.vocab_size for character in text],
-            decode=lambda ids: "".join(chr(ord("0") + token) for token in ids),
-        )
+        self.tokenizer = Tokenizer(self.vocab_size, config["eos_token_id"])
         assert self.n_heads % mesh_device.shape[1] == 0, "n_heads must be divisible by num_devices"
         assert self.n_kv_heads % mesh_device.shape[1] == 0, "n_kv_heads must be divisible by num_devices"
         self.decoders_optimizations = optimizations(self)
@@ -104,10 +117,11 @@ class ModelArgs:
         return self.model_cache_path / "tensor_cache_instruct_bfp8"
 
     def load_state_dict(self):
-        return load_file(Path(self.CKPT_DIR) / "model.safetensors")
+        """Only the outermost weights have upstream's own names here."""
+        renamed = {"model.embed_tokens.weight": "tok_embeddings.weight", "lm_head.weight": "output.weight"}
+        weights = load_file(Path(self.CKPT_DIR) / "model.safetensors")
+        return {renamed.get(name, name): weight for name, weight in weights.items()}
 
     def get_state_dict_prefix(self, module_name, layer_num):
-        return (
-            f"layers.{layer_num}."
-            + {"MLP": "feed_forward", "Attention": "attention", "TransformerBlock": ""}[module_name]
-        )
+        layer = "" if layer_num is None else f"layers.{layer_num}."
+        return layer + {"MLP": "feed_forward", "Attention": "attention", "TransformerBlock": "", "": ""}[module_name]

@@ -81,8 +81,12 @@ class Transformer:
             for table in (angles.cos(), angles.sin())
         ]
         self.embedding, self.norm, self.head = (
-            cached_weight(state_dict, key, mesh_device, weight_cache_path / key)
-            for key in ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+            cached_weight(state_dict, key, mesh_device, weight_cache_path / cache_file)
+            for key, cache_file in (
+                ("tok_embeddings.weight", "tok_embeddings.weight"),
+                ("model.norm.weight", "norm"),
+                ("output.weight", f"output_lm_head_{args.padded_vocab_size}"),  # its size, not its rows
+            )
         )
         common = {"dtype": dtype, "paged_attention_config": paged_attention_config, "attention_class": attention_class}
         self.layers = [

@@ -10,6 +10,7 @@ last survives.
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import torch
@@ -162,6 +163,11 @@ def get_memory_view(device, buffer_type):
     return SimpleNamespace(num_banks=1, total_bytes_per_bank=total, total_bytes_free_per_bank=free)
 
 
+def close_mesh_device(device):
+    assert not device.traces, "a trace was not released"
+    device.open = False
+
+
 def release_trace(device, trace_id):
     assert device.open, "release_trace on a closed device"
     del device.traces[trace_id]
@@ -175,7 +181,14 @@ def make_ttnn() -> ModuleType:
         *(where, argmax, plus_one, get_memory_view, release_trace),
     ):
         setattr(ttnn, function.__name__, function)
+    ttnn.__spec__ = ModuleSpec("ttnn", None)  # importlib.util.find_spec asks for it
     ttnn.slice = slice_
+    ttnn.MeshShape = lambda rows, columns: (rows, columns)
+    ttnn.open_mesh_device = lambda shape, **options: FakeMeshDevice(*shape, **options)
+    ttnn.close_mesh_device = close_mesh_device
+    ttnn.FabricConfig = SimpleNamespace(FABRIC_1D="1D", DISABLED="disabled")
+    ttnn.fabric = []  # what it was set to, in turn
+    ttnn.set_fabric_config = ttnn.fabric.append
     ttnn.deallocate = lambda tensor: None
     ttnn.synchronize_device = lambda device: None
     ttnn.begin_trace_capture = lambda device, cq_id: device.begin_trace()

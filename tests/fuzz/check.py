@@ -131,8 +131,8 @@ def check_sampled(world: World, case: Case, texts: Sequence[Text], expected: obj
 
 
 def shrink(case: Case, fails: Callable[[Case], bool], *, seconds: float = 30.0) -> Case:
-    """The smallest case found that still fails: greedily, one simplification at a time, until none
-    is left or time is up."""
+    """The smallest case found that still fails: greedily, one simplification at a time, until none is left or time is
+    up."""
     until = time.monotonic() + seconds
     smaller = True
     while smaller:

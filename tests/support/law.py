@@ -25,8 +25,8 @@ def total_variation(counts: Mapping[Hashable, int], law: Mapping[Hashable, float
 
 
 def p_value(counts: Mapping[Hashable, int], law: Mapping[Hashable, float]) -> float:
-    """Of Pearson's chi-square; outcomes that are expected fewer than five times are taken
-    together, impossible ones are fatal."""
+    """Of Pearson's chi-square; outcomes that are expected fewer than five times are taken together, impossible ones are
+    fatal."""
     n = sum(counts.values())
     if any(law.get(key, 0.0) <= 0.0 for key in counts):
         return 0.0

@@ -4,8 +4,7 @@
 """Which drafted tokens stand, and which token the target adds.
 
 Words: a drafted token is *accepted* or rejected; after the first rejection the target's own token is *recovered* from
-    what
-the draft distribution q left over of the target's p; after K acceptances the target's next token is a *bonus*.
+what the draft distribution q left over of the target's p; after K acceptances the target's next token is a *bonus*.
 """
 
 from __future__ import annotations

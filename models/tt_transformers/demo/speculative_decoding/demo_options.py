@@ -85,8 +85,6 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         raise BadInput(
             "tt_transformers gives no hidden states to a feature draft; with --backend tt choose another --drafter"
         )
-    if arguments.backend == "tt" and _draft_head(arguments, drafter, draft) is not None:
-        raise BadInput("a trimmed head is not available with --backend tt; drop the --draft-head options")
     if arguments.prompt is not None and arguments.prompts:
         raise BadInput("--prompt and --prompts were both given; give one")
     if arguments.prompt is not None:

@@ -30,6 +30,7 @@ from models.tt_transformers.demo.speculative_decoding.feature_model import (
     rotate,
 )
 from models.tt_transformers.demo.speculative_decoding.packed_linear import packed_product
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -169,8 +170,7 @@ class FeatureDrafter:
                 return None, None
             return self._weights.ids[int(logits.argmax())], None
         # Before drawing, as dropping a token for its own small q would leave a proposal that is no longer q.
-        full = logits.new_full((self.spec.vocab_size,), float("-inf"))
-        q = to_probabilities(full.index_copy_(0, self._weights.token_ids, logits), sampling).cpu()
+        q = to_probabilities(self._weights.trimmed.whole(logits), sampling).cpu()
         return (None, None) if float(q.max()) < min_probability else (sample(q, generator), q)
 
 
@@ -191,8 +191,8 @@ class _InferenceWeights:
             self.input_norm, self.mlp_norm = head.input_norm.to(like), head.mlp_norm.to(like)
             self.output_norm = head.output_norm.to(like)
             self.head = packed_product(output_rows[head.token_ids.to(like.device)])
-        self.token_ids = head.token_ids.to(self.embedding.device)
         self.ids = head.token_ids.tolist()
+        self.trimmed = TrimmedHead(self.ids, self.spec.vocab_size, device=self.embedding.device)
         self.inv_freq = head.inv_freq.to(self.embedding.device)
         self.cos, self.sin = self._rotary_table(0)
 

@@ -4,8 +4,7 @@
 """What is counted and timed, and one definition of every quantity derived from it.
 
 Counts are of committed tokens only: what a stop cut off was neither drafted nor accepted. A quantity with nothing to
-    divide is
-None, never 0.
+divide is None, never 0.
 """
 
 from __future__ import annotations

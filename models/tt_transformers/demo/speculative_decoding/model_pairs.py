@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,18 +92,31 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     Raises:
         ModelUnavailable: says what is missing and what to do about it.
     """
+    tokenizer = load_tokenizer(model_id)
+    with _named_failures(model_id) as source:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
+    model = model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+    pack_linear_layers(model)
+    return model, tokenizer
+
+
+def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
+    """The tokenizer alone; as load_model."""
+    with _named_failures(model_id) as source:
+        return AutoTokenizer.from_pretrained(source)
+
+
+@contextmanager
+def _named_failures(model_id: str) -> Iterator[str]:
+    """Where to load the model from; what fails inside is a ModelUnavailable that names the model and a remedy."""
     source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
     check_reachable(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
+        yield source
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
         raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
-    model = model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps Module.to untyped
-    pack_linear_layers(model)
-    return model, tokenizer
 
 
 def check_reachable(model_id: str) -> None:

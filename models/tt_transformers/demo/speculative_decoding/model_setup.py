@@ -14,12 +14,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, DraftHead
-from models.tt_transformers.demo.speculative_decoding.device_cases import DEVICE_PARAMS, mesh_shape
+from models.tt_transformers.demo.speculative_decoding.device_cases import TRACE_REGION_SIZE, mesh_shape
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import lookup_first
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model
+from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model, load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
@@ -65,9 +65,13 @@ def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]
 def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     """On the mesh that MESH_DEVICE names (default N150). Its plain arm is the pair's own target, one row wide;
     device_run.py compares with the stock target instead."""
-    import ttnn
-
-    from models.tt_transformers.demo.speculative_decoding.tt_pair import ModelRequest, open_models, safe_to_trace
+    from models.tt_transformers.demo.speculative_decoding.tt_mesh import opened_mesh
+    from models.tt_transformers.demo.speculative_decoding.tt_pair import (
+        ModelRequest,
+        open_models,
+        safe_to_trace,
+        slow_dispatch,
+    )
 
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
     drafted = lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens)
@@ -76,12 +80,13 @@ def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     requests = [ModelRequest(model_id=options.target, tokens_per_user=widths, ids=greedy, logits=not greedy)]
     if options.draft is not None:
         ids = greedy and not unsure
-        requests.append(ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids))
-    with ExitStack() as opened:
-        mesh = ttnn.open_mesh_device(
-            ttnn.MeshShape(*mesh_shape()), trace_region_size=DEVICE_PARAMS["trace_region_size"]
+        kept = _head_token_ids(options.draft_head, options.draft)
+        requests.append(
+            ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids, head_token_ids=kept)
         )
-        opened.callback(ttnn.close_mesh_device, mesh)
+    with ExitStack() as opened:
+        region = 0 if slow_dispatch() else TRACE_REGION_SIZE
+        mesh = opened.enter_context(opened_mesh(*mesh_shape(), trace_region_size=region))
         runners = open_models(
             mesh,
             requests,
@@ -134,14 +139,15 @@ def _model_drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> 
         name=name,
         max_seq_len=options.max_seq_len,
         max_users=options.batch_size,
-        head_token_ids=_head_token_ids(options.draft_head, tokenizer),
+        head_token_ids=_head_token_ids(options.draft_head, name),
     )
     return ModelDrafter(runner)
 
 
-def _head_token_ids(head: DraftHead | None, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+def _head_token_ids(head: DraftHead | None, draft: str) -> list[int] | None:
     if head is None:
         return None
     if head.ids_file is not None:
         return token_ids_from_file(head.ids_file)
-    return most_frequent_token_ids(cast(str, head.text_file), tokenizer, cast(int, head.size))  # both, or a file
+    text, size = cast(str, head.text_file), cast(int, head.size)  # DraftHead has these two, or a file of ids
+    return most_frequent_token_ids(text, load_tokenizer(draft), size)

@@ -4,10 +4,8 @@
 """The runner contract: all that the algorithm knows about a model.
 
 A runner owns a KV cache for up to `max_users` sequences ("users") and is addressed by POSITION. Whatever is cached past
-the
-position that a call names is garbage which that call cannot see, so rolling back a rejected draft costs nothing: the
-    next
-call simply names an earlier position and overwrites what was there.
+the position that a call names is garbage which that call cannot see, so rolling back a rejected draft costs nothing:
+the next call simply names an earlier position and overwrites what was there.
 """
 
 from __future__ import annotations

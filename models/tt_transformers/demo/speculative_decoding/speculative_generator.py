@@ -4,8 +4,7 @@
 """Speculative decoding: prefill, then rounds of draft -> verify -> accept -> commit.
 
 Invariant after every round, for every user: the target has cached exactly the committed tokens but the last (the
-    pending one);
-whatever lies beyond is garbage that nothing reads.
+pending one); whatever lies beyond is garbage that nothing reads.
 """
 
 from __future__ import annotations

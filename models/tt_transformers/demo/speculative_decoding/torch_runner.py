@@ -24,6 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.positional_cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 ATTENTION_NAME = "by_position"
 
@@ -89,15 +90,14 @@ def _attention_by_position(model: PreTrainedModel) -> Iterator[None]:
         model.config._attn_implementation = before
 
 
-def with_trimmed_head(model: PreTrainedModel, token_ids: Tensor) -> PreTrainedModel:
-    """A view of `model` whose output layer computes only the given ids (vocabulary-trimmed drafting; FR-Spec, Zhao et
-    al. 2025).
+def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedModel:
+    """A view of `model` whose output layer computes only the ids of `head`: its forward returns logits [..., N].
 
-    All other weights are shared. Args: token_ids int64 [N], ascending. Its forward returns logits [..., N].
+    All other weights are shared.
     """
-    full = model.get_output_embeddings()
-    weight = nn.Parameter(full.weight.detach()[token_ids], requires_grad=False)
-    bias = None if full.bias is None else nn.Parameter(full.bias.detach()[token_ids], requires_grad=False)
+    full, ids = model.get_output_embeddings(), head.token_ids
+    weight = nn.Parameter(full.weight.detach()[ids], requires_grad=False)
+    bias = None if full.bias is None else nn.Parameter(full.bias.detach()[ids], requires_grad=False)
     trimmed = copy.copy(model)
     trimmed._modules = dict(model._modules)
     trimmed.set_output_embeddings(PackedLinear(weight, bias))
@@ -143,10 +143,10 @@ class TorchModelRunner:
         self.num_layers = config.num_hidden_layers
         self.device = model.device
         self.model = model.eval()
-        self._head_ids: Tensor | None = None
+        self._head: TrimmedHead | None = None
         if head_token_ids is not None:
-            self._head_ids = _checked_head_ids(head_token_ids, self.vocab_size).to(self.device)
-            self.model = with_trimmed_head(self.model, self._head_ids)
+            self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
+            self.model = with_trimmed_head(self.model, self._head)
         self.cache = PositionalCache(max_users=max_users, max_seq_len=max_seq_len)
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -244,15 +244,11 @@ class TorchModelRunner:
         raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
     def _argmax(self, logits: Tensor) -> Tensor:
-        ids = logits.argmax(-1)
-        return (ids if self._head_ids is None else self._head_ids[ids]).cpu()
+        columns = logits.argmax(-1)
+        return (columns if self._head is None else self._head.ids(columns)).cpu()
 
     def _full_vocabulary(self, logits: Tensor) -> Tensor:
-        logits = logits.float()
-        if self._head_ids is not None:
-            full = logits.new_full((len(logits), self.vocab_size), float("-inf"))
-            logits = full.index_copy_(1, self._head_ids, logits)
-        return logits
+        return logits.float() if self._head is None else self._head.whole(logits.float())
 
     def synchronize(self) -> None:
         """Wait for CUDA; the CPU is always in step."""
@@ -278,13 +274,6 @@ def _eos_token_ids(model: PreTrainedModel) -> frozenset[int]:
     ids = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = model.config.get_text_config().eos_token_id if ids is None else ids
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
-
-
-def _checked_head_ids(token_ids: Sequence[int], vocab_size: int) -> Tensor:
-    ids = torch.tensor(sorted(set(token_ids)), dtype=torch.int64)
-    if len(ids) == 0 or ids[0] < 0 or ids[-1] >= vocab_size:
-        raise BadInput(f"the trimmed head needs token ids from 0 to {vocab_size - 1}, at least one")
-    return ids
 
 
 def _check_architecture(model: PreTrainedModel, max_seq_len: int) -> None:

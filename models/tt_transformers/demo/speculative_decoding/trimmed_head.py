@@ -12,13 +12,50 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class TrimmedHead:
+    """The ids that an output layer computes, and the way from its columns back to the whole vocabulary.
+
+    Args:
+        token_ids: in any order. vocab_size: of the model. device: where its logits are.
+
+    Attributes:
+        token_ids: int64 [N], ascending, so that the first of equal columns is the lowest id.
+
+    Raises:
+        BadInput: no id, or one that the vocabulary does not have.
+    """
+
+    def __init__(self, token_ids: Sequence[int], vocab_size: int, *, device: torch.device | str = "cpu") -> None:
+        ids = sorted(set(token_ids))
+        if not ids or ids[0] < 0 or ids[-1] >= vocab_size:
+            raise BadInput(f"the trimmed head needs token ids from 0 to {vocab_size - 1}, at least one")
+        self.token_ids = torch.tensor(ids, dtype=torch.int64, device=device)
+        self.vocab_size = vocab_size
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def whole(self, logits: Tensor) -> Tensor:
+        """[..., N] -> [..., V]: what is not computed has logit -inf, and so q = 0."""
+        whole = logits.new_full((*logits.shape[:-1], self.vocab_size), float("-inf"))
+        return whole.index_copy_(-1, self.token_ids, logits)
+
+    def ids(self, columns: Tensor) -> Tensor:
+        """Argmax columns, int64 of any shape -> token ids."""
+        return self.token_ids[columns]
 
 
 def token_ids_from_file(path: Path | str) -> list[int]:

@@ -11,6 +11,7 @@ nor a checkout.
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import inspect
 import os
@@ -24,8 +25,9 @@ from typing import Any
 from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt_attention import RowWrites, row_safe_attention
-from models.tt_transformers.demo.speculative_decoding.tt_memory import BLOCK_SIZE, CacheLayout
+from models.tt_transformers.demo.speculative_decoding.tt_memory import BLOCK_SIZE, CacheLayout, padded_vocab_size
 
 _TT = "models.tt_transformers.tt"
 _WRITTEN_FOR = (
@@ -48,6 +50,7 @@ _EXPECTED = (
     (f"{_TT}.model_config", "ModelArgs", ("instruct", "max_batch_size", "optimizations", "max_seq_len")),
     (f"{_TT}.model_config", "ModelArgs.load_state_dict", ()),
     (f"{_TT}.model_config", "ModelArgs.weight_cache_path", ()),
+    (f"{_TT}.model_config", "ModelArgs.get_state_dict_prefix", ()),
     (f"{_TT}.model_config", "DecodersPrecision.performance", ()),
     (f"{_TT}.model_config", "DecodersPrecision.accuracy", ()),
     (f"{_TT}.model_config", "TensorGroup.KV_CACHE", ()),
@@ -230,6 +233,7 @@ class LoadedModel:
     kv_cache: list[list[Any]]  # per layer: keys and values, [num_blocks, kv heads, 32, head_dim]
     writes: RowWrites
     cache: CacheLayout
+    head: TrimmedHead | None = None
 
     def free(self) -> None:
         """Drop the device tensors; upstream's modules are full of cycles, so they are collected at once."""
@@ -237,22 +241,43 @@ class LoadedModel:
         gc.collect()
 
 
-def load_model(upstream: Upstream, mesh_device: Any, args: Any, cache: CacheLayout) -> LoadedModel:
+def load_model(
+    upstream: Upstream, mesh_device: Any, args: Any, cache: CacheLayout, *, head: TrimmedHead | None = None
+) -> LoadedModel:
     """Load the weights of a model that read_model_args described, with a row-safe Attention and a cache of this layout.
 
     Upstream's create_tt_model passes no attention_class, so its dozen lines are done here.
+
+    Args:
+        head: compute only these output ids; args describe the trimmed model afterwards.
     """
     writes = RowWrites(upstream.ttnn.experimental)
     logger.info(f"Loading {args.model_name}")
     dtype = upstream.ttnn.bfloat8_b
+    state_dict = args.load_state_dict()
+    if head is not None:
+        state_dict = trim_output_layer(args, state_dict, head)
     transformer = upstream.Transformer(
         args=args,
         mesh_device=mesh_device,
         dtype=dtype,
-        state_dict=args.load_state_dict(),
+        state_dict=state_dict,
         weight_cache_path=args.weight_cache_path(dtype),
         paged_attention_config=upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks),
         attention_class=row_safe_attention(upstream.Attention, writes),
     )
     kv_cache = [layer.attention.layer_past for layer in transformer.layers]
-    return LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
+    return LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache, head)
+
+
+def trim_output_layer(args: Any, state_dict: dict[str, Any], head: TrimmedHead) -> dict[str, Any]:
+    """Make `args` describe a model whose output layer has the rows of `head` only; returns its weights.
+
+    Upstream sizes all that follows the last norm by args.vocab_size, and the embedding by its own weight. Its cache of
+    converted weights knows an output layer by its size alone, so each choice of ids gets a directory of its own.
+    """
+    name = args.get_state_dict_prefix("", None) + "output.weight"
+    digest = hashlib.sha256(head.token_ids.numpy().tobytes()).hexdigest()[:16]
+    args.model_cache_path = args.model_cache_path / f"head-{len(head)}-{digest}"
+    args.vocab_size, args.padded_vocab_size = len(head), padded_vocab_size(len(head), args.num_devices)
+    return {**state_dict, name: state_dict[name][head.token_ids]}

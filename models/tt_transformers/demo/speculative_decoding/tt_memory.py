@@ -76,19 +76,21 @@ class ModelMemory:
     activations: int  # of the longest prefill chunk
 
     @classmethod
-    def of(cls, args: Any, tensor_group: Any, cache: CacheLayout) -> ModelMemory:
+    def of(cls, args: Any, tensor_group: Any, cache: CacheLayout, *, head_size: int | None = None) -> ModelMemory:
         """Work it out from tt_transformers' ModelArgs, which reads the config only.
 
         Args:
             args: upstream's ModelArgs (dims, precision per layer, number of devices).
             tensor_group: upstream's TensorGroup, the keys of the precision table.
             cache: the paged cache that is to be allocated.
+            head_size: how many output ids a trimmed head keeps; default: all.
         """
         devices = args.num_devices
         heads, hidden = args.n_heads * args.head_dim / devices, args.hidden_dim / devices
         qkv = args.head_dim * (args.n_heads + 2 * args.n_kv_heads) / devices
         block = BLOCK_SIZE * args.head_dim * args.n_kv_heads / devices
-        weights, kv_cache = _embedding_and_head(args), 0.0
+        outputs = padded_vocab_size(head_size or args.vocab_size, devices)
+        weights, kv_cache = _embedding_and_head(args, outputs), 0.0
         for layer in range(args.n_layers):
             size = partial(_bytes_per_element, args, layer)
             weights += args.dim * _banked(qkv) * size(tensor_group.WQKV)
@@ -99,7 +101,7 @@ class ModelMemory:
         # Row-major and tiled copies of cosines and sines. The sampler, which is built whether it is used or not: 32
         # rows of six int32 tables over the vocabulary, two of them whole on every device.
         tables = 4 * args.max_seq_len * args.head_dim * BYTES_PER_ELEMENT["BFLOAT16"]
-        tables += 32 * args.vocab_size * 4 * (2 + 4 / devices)
+        tables += 32 * outputs * 4 * (2 + 4 / devices)
         # In a prefill, three MLP tensors beside four of the residual.
         chunk = min(args.max_seq_len, args.max_prefill_chunk_size)
         activations = chunk * (3 * hidden + 4 * args.dim) * BYTES_PER_ELEMENT["BFLOAT16"]
@@ -120,10 +122,16 @@ def _banked(columns: float) -> int:
     return math.ceil(columns / (32 * 12)) * 32 * 12
 
 
-def _embedding_and_head(args: Any) -> float:
+def _embedding_and_head(args: Any, outputs: int) -> float:
     """The embedding is bf16, the head bfp8; both are stored even where the checkpoint ties them."""
     embedding = args.vocab_size * args.dim / args.num_devices * BYTES_PER_ELEMENT["BFLOAT16"]
-    return embedding + args.dim * _banked(args.padded_vocab_size / args.num_devices) * BYTES_PER_ELEMENT["BFLOAT8_B"]
+    return embedding + args.dim * _banked(outputs / args.num_devices) * BYTES_PER_ELEMENT["BFLOAT8_B"]
+
+
+def padded_vocab_size(outputs: int, devices: int) -> int:
+    """Columns of an output layer as upstream pads them: whole tiles on every device
+    (model_config.compute_padded_vocab_size)."""
+    return math.ceil(outputs / (32 * devices)) * 32 * devices
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,19 @@ class MemoryPlan:
 
 
 def plan_memory(
-    args: Sequence[Any], tensor_group: Any, cache: CacheLayout, *, free: int, trace_region: int
+    args: Sequence[Any],
+    tensor_group: Any,
+    cache: CacheLayout,
+    *,
+    free: int,
+    trace_region: int,
+    head_sizes: Sequence[int | None] | None = None,
 ) -> MemoryPlan:
-    """The plan for one or more models (upstream's ModelArgs) that each get a cache of this layout."""
-    return MemoryPlan(tuple(ModelMemory.of(a, tensor_group, cache) for a in args), free, trace_region)
+    """The plan for one or more models (upstream's ModelArgs) that each get a cache of this layout.
+
+    Args:
+        head_sizes: per model, how many output ids a trimmed head keeps (None: all).
+    """
+    sizes = head_sizes or [None] * len(args)
+    models = [ModelMemory.of(a, tensor_group, cache, head_size=size) for a, size in zip(args, sizes, strict=True)]
+    return MemoryPlan(tuple(models), free, trace_region)

@@ -15,6 +15,8 @@ from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.record_extras import watch_load
+from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt_loading import (
     Upstream,
@@ -36,12 +38,14 @@ class ModelRequest:
         tokens_per_user: the values of T; each gets a trace of its own, and a narrower forward uses the next wider one.
         ids: forwards that end in argmax ids.
         logits: forwards that end in logits (sampling, or a drafter that stops when unsure).
+        head_token_ids: compute only these output ids (a draft's trimmed head); None: all.
     """
 
     model_id: str
     tokens_per_user: tuple[int, ...]
     ids: bool = True
     logits: bool = False
+    head_token_ids: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):
@@ -65,6 +69,7 @@ def open_pair(
     optimizations: str = "performance",
     sampling: bool = False,
     confidence_stop: bool = False,
+    draft_head_token_ids: Sequence[int] | None = None,
     enable_trace: bool | None = None,
     warmup: bool = True,
 ) -> tuple[TTModelRunner, TTModelRunner]:
@@ -79,6 +84,7 @@ def open_pair(
         optimizations: "performance" or "accuracy".
         sampling: forwards end in logits instead of argmax ids.
         confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
+        draft_head_token_ids: the draft computes only these output ids (trimmed_head.py).
         enable_trace: default: as safe_to_trace() says.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
 
@@ -98,7 +104,13 @@ def open_pair(
         [
             ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling),
             # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-            ModelRequest(model_id=draft_id, tokens_per_user=(1, 2), ids=not draft_logits, logits=draft_logits),
+            ModelRequest(
+                model_id=draft_id,
+                tokens_per_user=(1, 2),
+                ids=not draft_logits,
+                logits=draft_logits,
+                head_token_ids=draft_head_token_ids,
+            ),
         ],
         users=users,
         max_seq_len=max_seq_len,
@@ -119,7 +131,7 @@ def open_models(
     enable_trace: bool | None = None,
     warmup: bool = True,
 ) -> list[TTModelRunner]:
-    """Open one model or several on one mesh; the options are those of open_pair()."""
+    """Open a model, or a target and those that draft for it, on one mesh; the options are those of open_pair()."""
     batches = [request.compiled_batch(users) for request in requests]
     cache = CacheLayout(users, max_seq_len)
     check_environment(*(request.model_id for request in requests))
@@ -135,15 +147,23 @@ def open_models(
         read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
         for request, batch in zip(requests, batches, strict=True)
     ]
+    for request, model_args in zip(requests[1:], args[1:], strict=True):
+        names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
+        check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
+    heads = [
+        None if request.head_token_ids is None else TrimmedHead(request.head_token_ids, model_args.vocab_size)
+        for request, model_args in zip(requests, args, strict=True)
+    ]
     free, trace_region = _device_memory(upstream, mesh_device)
-    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region)
+    sizes = [None if head is None else len(head) for head in heads]
+    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region, head_sizes=sizes)
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
-        for request, model_args, planned in zip(requests, args, plan.models, strict=True):
+        for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
             with watch_load(request.model_id) as watch:
-                model = load_model(upstream, mesh_device, model_args, cache)
+                model = load_model(upstream, mesh_device, model_args, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}

@@ -39,7 +39,7 @@ class TTModelRunner:
     def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
         args = model.args
         self.name: str = args.model_name
-        self.vocab_size: int = args.vocab_size
+        self.vocab_size: int = model.head.vocab_size if model.head else args.vocab_size
         self.max_users, self.max_seq_len = model.cache.users, model.cache.max_seq_len
         self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
         self.tokenizer = args.tokenizer
@@ -86,7 +86,9 @@ class TTModelRunner:
                     f"a prompt of {len(prompt)} tokens for {self.name}, which holds 1 to {self.max_seq_len} per user; "
                     "open it with a larger max_seq_len"
                 )
-        return torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
+        logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
+        self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
+        return self._whole(logits)
 
     def forward(
         self,
@@ -115,9 +117,17 @@ class TTModelRunner:
         step = self._step(width, argmax_only)
         rows = step.run(tokens, positions, lengths, enable_trace=step.captured)
         rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
-        if argmax_only:
-            self._check_ids(rows, positions, lengths)
-        return rows
+        if not argmax_only:
+            self._check_finite(rows, positions, lengths)
+            return self._whole(rows)
+        self._check_ids(rows, positions, lengths)
+        if (head := self._live.head) is None:
+            return rows
+        return head.ids(rows.clamp(0, len(head) - 1))  # rows that nobody asked for hold anything
+
+    def _whole(self, logits: Tensor) -> Tensor:
+        """Of a trimmed head: [..., N] -> [..., V]."""
+        return logits if (head := self._live.head) is None else head.whole(logits)
 
     def synchronize(self) -> None:
         """See ModelRunner."""
@@ -192,9 +202,18 @@ class TTModelRunner:
                 transformer.process_logits_after_prefill_trace(hidden, last_token)
 
     def _check_ids(self, ids: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        outputs = self._live.args.vocab_size
         for row, start, length in zip(ids, positions, lengths, strict=True):
-            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < self.vocab_size:
-                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of a vocabulary of {self.vocab_size}")
+            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < outputs:
+                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
+
+    def _check_finite(self, logits: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        for user, (rows, start, length) in enumerate(zip(logits, positions, lengths, strict=True)):
+            if start != IDLE and not bool(torch.isfinite(rows[:length]).all()):
+                raise ModelFailure(
+                    f"{self.name} returned NaN or infinite logits at positions {start} to {start + length - 1} of user "
+                    f"{user}"
+                )
 
     def _refuse_features(self, features: Sequence[int]) -> None:
         if features:
