@@ -67,7 +67,7 @@ def spell(model: int) -> list[str]:
 
 
 class SpellingTokenizer:
-    """As much of a tokenizer as the generator needs; token texts overlap, so that stop strings cross tokens and rounds."""
+    """As much of a tokenizer as the generator needs; stop strings cross its tokens, and rounds."""
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(SPELLINGS[i] for i in ids)

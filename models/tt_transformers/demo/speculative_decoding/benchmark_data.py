@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The result as tt-metal's CI collects it: a partial benchmark run, where tt-metal's benchmarking utilities are there."""
+"""The result as tt-metal's CI collects it: a partial benchmark run, where tt-metal's own utilities are there."""
 
 from __future__ import annotations
 

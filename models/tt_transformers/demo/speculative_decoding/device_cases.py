@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What the device tests of this folder share: mesh and device parameters, and how a model is found or a test skipped."""
+"""What this folder's device tests share: mesh and device parameters, and how a model is found or a test skipped."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""One run on a Tenstorrent mesh: the stock target alone, freed, then the pair, on the same prompts in the same session."""
+"""A run on a Tenstorrent mesh: the stock target alone, freed, then the pair, on the same prompts in one session."""
 
 from __future__ import annotations
 

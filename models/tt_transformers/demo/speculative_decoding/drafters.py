@@ -44,7 +44,7 @@ class Drafter(Protocol):
     feature_layers: tuple[int, ...]  # hidden layers of the target that it reads; () for most
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Begin a generation with one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
+        """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts
@@ -144,7 +144,7 @@ class ModelDrafter:
         self._agreed[user] = agreed
 
     def _feed(self, texts: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
-        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps go in chunks."""
+        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps: in chunks."""
         rows: dict[int, Tensor] = {}
         while len(rows) < len(wanting):
             missing = {user: texts[user][len(self._fed[user]) :] for user in wanting if user not in rows}

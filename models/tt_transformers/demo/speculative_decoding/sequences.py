@@ -94,7 +94,7 @@ class SequenceState:
         return min(self.stop.max_new_tokens - len(self.origins), self.stop.max_seq_len - len(self.tokens))
 
     def commit(self, token: int, origin: Origin, source: str, now_ns: int) -> None:
-        """Append one token and end the sequence if it says so. Callers stop at `finished`; nothing is added after it."""
+        """Append one token, and end the sequence if it says so; callers stop at `finished`: nothing comes after it."""
         if self.finished:
             raise RuntimeError("a token was committed to a finished sequence")
         self.tokens.append(token)
