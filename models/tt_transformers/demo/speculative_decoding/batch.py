@@ -28,7 +28,7 @@ class TokenEvent:
 
 @dataclass
 class Batch:
-    """The state of one generation: a sequence per user, the users' random generators, and the records of past rounds."""
+    """The state of a generation: a sequence per user, the users' random generators, the records of past rounds."""
 
     sequences: list[SequenceState]
     generators: list[torch.Generator]
