@@ -142,3 +142,16 @@ def test_two_users_in_one_verify(mesh_device, checkpoint, enable_trace, referenc
     ):
         expected = reference(context + verified)[len(context) :]
         assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) > 0.99
+
+
+def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, enable_trace, reference):
+    """A third of the output ids, which is no whole number of tiles."""
+    kept = list(range(0, 1024, 3))
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(2,), ids=False, logits=True, head_token_ids=kept)
+    with opened(mesh_device, enable_trace, [request]) as (runner,):
+        prefilled = runner.prefill([PROMPT])
+        rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)])[0]
+    expected = reference([*PROMPT, 7, 8])[len(PROMPT) - 1 :]
+    for row, wanted in zip([prefilled[0], *rows], expected, strict=True):
+        assert pcc(row[kept], wanted[kept]) > 0.99
+        assert int(torch.isfinite(row).sum()) == len(kept)
