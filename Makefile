@@ -42,7 +42,9 @@ bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by t
 report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, more than an hour)
 	mkdir -p generated
 	$(RUN) -m $(MODULE).speculative_demo compare --k 0,1,2,3,4,6,8,auto --repeat 3 --json generated/smollm2.json $(ARGS)
-	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json
+	$(RUN) -m $(MODULE).speculative_demo compare --k 2,4,auto --drafters hybrid --batch-sizes 4 --no-peers \
+		--json generated/smollm2-users.json
+	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json generated/smollm2-users.json
 
 lint: $(VENV)/ready ## formatting and static checks
 	$(VENV)/bin/black --check --quiet $(SOURCES)

@@ -137,6 +137,20 @@ def test_advice_follows_the_numbers(tmp_path, whole):
     assert re.search(r"editing .* speculate \|", use) and re.search(r"creative prose .* decode plainly \|", use)
 
 
+def test_several_users_are_told_apart_from_one(tmp_path):
+    four = {**run(4, speedup=1.9), "batch_size": 4}
+    four["summary"] = {**four["summary"], "decode_tps": 44.4, "baseline_decode_tps": 23.4}
+    four["prompts"] = [{**row, "decode_tps": 11.1, "baseline_decode_tps": 5.8} for row in four["prompts"]]
+    reports = reports_of(tmp_path, compare_result(), compare_result([four]))
+    for name, title in ((REPORTS[0], "tok"), (REPORTS[2], "Token generation rate")):
+        rates = section(reports[name], "Token/sec and token/sec/user" if name == REPORTS[0] else title)
+        assert "| prompt-lookup, K = 4 | 1 | 10.0 | 10.0 | 15.1 | 12.3 | 1.37x | 3 of 3 |" in rates
+        assert "| prompt-lookup, K = 4 | 4 | 5.8 | 23.4 | 11.1 | 44.4 | 1.90x | 3 of 3 |" in rates
+        assert "K = 1 |" not in rates.split("users at once")[1]  # nobody ran that for several
+    said = section(reports[REPORTS[0]], "Conclusion")
+    assert "prompt-lookup, K = 4: 1.37x measured" in said and "1.90x" not in said
+
+
 def test_published_speeds_are_marked(whole):
     _, reports = whole
     said = section(reports["FINAL_RESULTS_SUMMARY.md"], "published speeds")

@@ -30,6 +30,7 @@ def verdict(speedup: float | None) -> str:
 def recommendation(runs: Sequence[Run]) -> str:
     """Which of the arms that were run to use."""
     judged = [run for run in runs if run.get("summary", "speedup") is not None and run.get("summary", "drafted")]
+    judged = [run for run in judged if run.users == 1] or judged  # a batch's speedup is over a batch's plain decoding
     if not judged:
         return f"Recommendation: {NOT_MEASURED}."
     best = max(judged, key=lambda run: run.get("summary", "speedup"))
@@ -49,7 +50,7 @@ def recommendation(runs: Sequence[Run]) -> str:
 
 def by_use(runs: Sequence[Run]) -> Table:
     """Per category: the fastest measured arm, the arm of the headline, and what that says."""
-    judged = [run for run in runs if run.get("summary", "drafted") and (run.get("batch_size") or 1) == 1]
+    judged = [run for run in runs if run.get("summary", "drafted") and run.users == 1]
     usual = headline(judged)
     rows: list[Sequence[str]] = []
     for category in dict.fromkeys(row["category"] for row in usual.rows):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 from models.tt_transformers.demo.speculative_decoding.report_document import NOT_MEASURED, Table, measured
 from models.tt_transformers.demo.speculative_decoding.report_tables import NONE_YET, identical, mean, quotient
 from models.tt_transformers.demo.speculative_decoding.results import Run
@@ -43,6 +43,29 @@ def by_arm(runs: Sequence[Run]) -> Table:
         "tokens per round",
         "equal to plain",
     ]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+
+
+def by_users(runs: Sequence[Run]) -> Table:
+    """What each user gets and what all get together, of the arms that were run with several users at once, beside the
+    same arms with fewer."""
+    of_several = {run.policy for run in runs if run.users > 1 and run.get("summary", "drafted")}
+    chosen = [run for run in runs if run.policy in of_several]
+    rows = []
+    for run in sorted(chosen, key=lambda run: (run.policy, run.users)):
+        per_user = [median(run.column(f"{prefix}decode_tps")) for prefix in ("baseline_", "")]
+        in_all = [run.get("summary", f"{prefix}decode_tps") for prefix in ("baseline_", "")]
+        rows.append(
+            (
+                run.policy,
+                str(run.users),
+                *(measured(tps, "{:.1f}") for tps in (per_user[0], in_all[0], per_user[1], in_all[1])),
+                measured(run.get("summary", "speedup"), "{:.2f}x"),
+                identical(run),
+            )
+        )
+    headers = ["arm", "users at once", "plain tok/s/user", "plain tok/s", "speculative tok/s/user", "speculative tok/s"]
+    headers += ["speedup", "equal to plain"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 

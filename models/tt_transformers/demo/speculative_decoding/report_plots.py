@@ -237,7 +237,7 @@ def published_heat_map() -> Figure:
 
 
 def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if (run.get("batch_size") or 1) == 1]
+    return [run for run in runs if run.users == 1]
 
 
 def _styles(runs: Sequence[Run]) -> dict[str | None, dict[str, Any]]:

@@ -23,7 +23,7 @@ def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
     """
     rows = []
     for run in runs:
-        if (run.get("batch_size") or 1) == 1 and peers:
+        if run.users == 1 and peers:
             ours, plain = sum(run.request_s()), sum(run.request_s("baseline_"))
             rows.append((f"ours: {run.label}", ours, plain, identical(run)))
     for peer in peers:
@@ -85,7 +85,7 @@ def auto_by_category(runs: Sequence[Run]) -> Table:
 
 
 def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if (run.get("batch_size") or 1) == 1]
+    return [run for run in runs if run.users == 1]
 
 
 def _categories(runs: Sequence[Run]) -> list[str]:

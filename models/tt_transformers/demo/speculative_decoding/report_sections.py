@@ -48,7 +48,7 @@ def summary(results: Results) -> list[Section]:
             Section(_title(pair, run), [costs.by_arm(runs), _how_to_measure(pair, run), advice.recommendation(runs)]),
             Section("Per-prompt performance: best, good, average, baseline", [tables.best_to_worst(run)], level=3),
             Section("Consistency", [tables.consistency(run)], level=3),
-            Section("Token/sec and token/sec/user", [tables.rates_by_prompt(run)], level=3),
+            Section("Token/sec and token/sec/user", [tables.rates_by_prompt(run), costs.by_users(runs)], level=3),
             Section("Cold start against warm", [costs.cold_and_warm(run)], level=3),
             Section("Trade-offs: init time, memory, first token", [costs.trade_offs(run)], level=3),
         ]
@@ -102,7 +102,7 @@ def performance_comparison(results: Results) -> list[Section]:
         return [
             Section("Test configuration", [tables.configuration(run)], level=3),
             Section("Time to first token", [tables.ttft_by_prompt(run)], level=3),
-            Section("Token generation rate", [tables.rates_by_prompt(run)], level=3),
+            Section("Token generation rate", [tables.rates_by_prompt(run), costs.by_users(runs)], level=3),
             Section("Overall performance", [costs.totals(run), tables.overall(run)], level=3),
             Section("Latency percentiles over prompts", [tables.latency(run)], level=3),
             Section("Cold start against warm", [costs.cold_and_warm(run)], level=3),

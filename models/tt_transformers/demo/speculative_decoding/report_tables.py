@@ -160,7 +160,7 @@ def ttft_by_prompt(run: Run) -> Table:
 
 def rates_by_prompt(run: Run) -> Table:
     """Token/sec and token/sec/user. With one user at a time they are the same."""
-    users = run.get("batch_size") or 1
+    users = run.users
     return by_prompt(
         run,
         [

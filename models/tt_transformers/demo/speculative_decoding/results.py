@@ -61,9 +61,18 @@ class Run:
         return str(self.get("num_draft_tokens")) if fixed else str(self.get("lookahead"))
 
     @property
+    def users(self) -> int:
+        """How many were decoded together."""
+        return self.get("batch_size") or 1
+
+    @property
+    def policy(self) -> str:
+        """The drafter and K."""
+        return f"{self.get('drafter')}, K = {self.k}"
+
+    @property
     def label(self) -> str:
-        at_once = f", {self.get('batch_size')} at once" if (self.get("batch_size") or 1) > 1 else ""
-        return f"{self.get('drafter')}, K = {self.k}{at_once}"
+        return self.policy + (f", {self.users} at once" if self.users > 1 else "")
 
     def column(self, key: str) -> list[float]:
         """`key` of every prompt that has it."""
@@ -132,7 +141,7 @@ def headline(runs: Sequence[Run]) -> Run:
 
     def rank(run: Run) -> tuple[int, int]:
         preferred = ["auto", "4"]
-        return run.get("batch_size") or 1, preferred.index(run.k) if run.k in preferred else len(preferred)
+        return run.users, preferred.index(run.k) if run.k in preferred else len(preferred)
 
     return min(drafting, key=rank, default=NOT_MADE)
 
