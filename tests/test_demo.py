@@ -81,6 +81,9 @@ def test_result_schema(target, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "wall-clock" in printed and "identical" in printed
     assert "Speculation paid" in printed or "Speculation did not pay" in printed
+    by_k = printed[printed.index("rounds by the number of tokens they drafted") :]
+    for of_k in result["summary"]["per_k"]:
+        assert f"│ {of_k['k']:<22} │ {of_k['rounds']:>6} │" in by_k
 
 
 def test_a_draft_model(target, draft, tmp_path):

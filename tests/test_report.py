@@ -94,6 +94,8 @@ def test_measured_figures_are_in_the_tables(whole):
     assert f"| {6 / (1.91 + 0.09 + 0.7):.1f} |" in cold
     peers = section(reports["comprehensive_8b_comparison.md"], "transformers' own decoding")
     assert "prompt_lookup_num_tokens=4 | 1.78 | 0.88x | 3 of 3" in peers
+    quality = section(reports["comprehensive_8b_comparison.md"], "by K")
+    assert "| 0 | 7 | - | 1.00 | 0.0 | 9.5 |" in quality and "| 4 | 5 | 62.0% | 2.60 | 1.2 | 9.9 |" in quality
     ttft = section(reports["final_performance_comparison.md"], "Latency percentiles")
     assert "both prefills, ms | 31 | 31 | 31 | 31 |" in ttft and "target's prefill alone, ms | 24 |" in ttft
 

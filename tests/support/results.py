@@ -102,7 +102,24 @@ def run(k: int = 4, *, pair: str | None = "smollm2", speedup: float = 1.37, look
             "speedup": speedup,
             "speedup_runs": [speedup * 0.98, speedup * 1.03],
             "time_split": {"draft_s": 0.02, "verify_s": 0.9, "host_s": 0.01},
-            "per_k": [],
+            "per_k": [
+                {
+                    "k": 0,
+                    "rounds": 7,
+                    "acceptance_rate": None,
+                    "tokens_per_round": 1.0,
+                    "draft_ms": 0.0,
+                    "verify_ms": 9.5,
+                },
+                {
+                    "k": k,
+                    "rounds": 5,
+                    "acceptance_rate": 0.62,
+                    "tokens_per_round": 2.6,
+                    "draft_ms": 1.2,
+                    "verify_ms": 9.9,
+                },
+            ],
             "per_source": {"prompt-lookup": 9},
         },
     }

@@ -69,6 +69,23 @@ def by_users(runs: Sequence[Run]) -> Table:
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
+def by_k(run: Run) -> Table:
+    """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
+    rows = [
+        (
+            str(of_k["k"]),
+            str(of_k["rounds"]),
+            NONE_YET if not of_k["k"] else measured(of_k.get("acceptance_rate"), "{:.1%}"),
+            measured(of_k.get("tokens_per_round"), "{:.2f}"),
+            measured(of_k.get("draft_ms"), "{:.1f}"),
+            measured(of_k.get("verify_ms"), "{:.1f}"),
+        )
+        for of_k in run.get("summary", "per_k") or []
+    ]
+    headers = ["drafted in a round (K)", "rounds", "acceptance rate", "tokens per round", "draft, ms", "verify, ms"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+
+
 def time_split(runs: Sequence[Run]) -> Table:
     """Where a round's time goes, of the runs that drafted."""
     rows = []

@@ -75,7 +75,8 @@ def detailed_comparison(results: Results) -> list[Section]:
 
     def of_pair(pair: str, runs: list[Run], run: Run) -> list[Section]:
         theirs = [f(runs, results.peers_of(pair)) for f in (rivals.peers_table, rivals.fastest_by_category)]
-        insights = [costs.positions([run]), costs.prediction([r for r in runs if r.get("summary", "drafted")] or [run])]
+        drafting = [r for r in runs if r.get("summary", "drafted")] or [run]
+        insights = [costs.positions([run]), costs.by_k(run), costs.prediction(drafting)]
         return [
             Section("Test configuration", [tables.configuration(run)], level=3),
             Section("Overall performance", [tables.overall(run)], level=3),
@@ -83,7 +84,7 @@ def detailed_comparison(results: Results) -> list[Section]:
             Section("Per prompt: speculative decoding", [tables.speculative_by_prompt(run)], level=3),
             Section("Per prompt: plain decoding of the target", [tables.plain_by_prompt(run)], level=3),
             Section("Per category", [tables.by_category(run)], level=3),
-            Section("Draft quality: acceptance by position; predicted against measured", insights, level=3),
+            Section("Draft quality: acceptance by position; by K; predicted against measured", insights, level=3),
             Section("Performance distribution", [tables.distribution(run), tables.consistency(run)], level=3),
             Section("transformers' own decoding, same run", theirs, level=3),
             Section("Trade-offs", [costs.trade_offs(run), advice.break_even_length(run)], level=3),

@@ -41,11 +41,14 @@ from models.tt_transformers.demo.speculative_decoding.record_extras import (
     model_loads,
     provenance,
 )
+from models.tt_transformers.demo.speculative_decoding.report_costs import by_k
 from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.results import Run
 from models.tt_transformers.demo.speculative_decoding.terminal import (
     StreamedText,
     legend,
     make_console,
+    report_table,
     result_table,
     round_lines,
     verdict,
@@ -100,6 +103,9 @@ def run(options: DemoOptions, console: Console) -> int:
     console.print()
     console.print(result_table(record))
     console.print(Text(verdict(record)))
+    if record["summary"]["drafted"]:
+        console.print()
+        console.print(report_table(by_k(Run(record, {})), "rounds by the number of tokens they drafted"))
     if options.json_file is not None:
         write_json(record, options.json_file)
         console.print(Text(f"written: {options.json_file}"))

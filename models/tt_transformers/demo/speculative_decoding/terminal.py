@@ -178,9 +178,6 @@ def verdict(record: dict[str, Any]) -> str:
             f"(v); from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
         )
     parts.append(f"Speculative decoding time went to: {shares}.")
-    parts.append(
-        "Rounds by tokens drafted: " + ", ".join(f"{row['k']}: {row['rounds']}" for row in total["per_k"]) + "."
-    )
     if len(total["per_source"]) > 1:
         parts.append(
             "Accepted tokens by drafter: " + ", ".join(f"{n} {c}" for n, c in total["per_source"].items()) + "."
