@@ -23,8 +23,8 @@ from models.tt_transformers.demo.speculative_decoding import (
     TorchModelRunner,
 )
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
-from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
 VOCAB = 32
 TARGET, DRAFT = tiny_llama(0, vocab=VOCAB), tiny_llama(1, vocab=VOCAB)
@@ -80,6 +80,36 @@ def test_users_end_one_by_one():
     assert [result.tokens for result in results] == expected
     assert len({len(tokens) for tokens in expected}) > 1
     assert active == sorted(active, reverse=True) and active[0] > active[-1]
+
+
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_each_user_has_a_stop_of_his_own(drafter):
+    texts = [greedy_by_recomputation(TARGET, prompt, LIMIT)[0] for prompt in PROMPTS]
+    generator = SpeculativeGenerator(runner(), DRAFTERS[drafter](len(PROMPTS)), num_draft_tokens=3)
+    ends_at, holds = texts[1][6], len(PROMPTS[2]) + 9
+    stops = [
+        generator.stop_conditions(max_new_tokens=5),
+        generator.stop_conditions(max_new_tokens=LIMIT, stop_token_ids=[ends_at]),
+        StopConditions(max_new_tokens=LIMIT, max_seq_len=holds),
+        generator.stop_conditions(max_new_tokens=LIMIT),
+    ]
+    expected = [texts[0][:5], texts[1][: texts[1].index(ends_at) + 1], texts[2][:9], texts[3]]
+    for results in (generator.generate(PROMPTS, stops=stops), decode_plainly(runner(), PROMPTS, stop=stops)):
+        assert [result.tokens for result in results] == expected
+        assert [result.finish_reason for result in results] == ["length", "eos", "max_seq_len", "length"]
+
+
+@pytest.mark.parametrize(
+    "stops, named",
+    [
+        ([StopConditions(max_new_tokens=4, max_seq_len=64)], "1 stop conditions for 4 prompts"),
+        ([StopConditions(max_new_tokens=4, max_seq_len=129)] * 4, "a stop at 129 tokens.*holds 128 per user"),
+    ],
+    ids=["one short", "longer than the cache"],
+)
+def test_stops_that_do_not_fit_are_refused(stops, named):
+    with pytest.raises(BadInput, match=named):
+        SpeculativeGenerator(runner()).generate(PROMPTS, stops=stops)
 
 
 def test_plain_decoding_of_several_users():
@@ -148,46 +178,6 @@ class TestHybrid:
         draft = drafter.propose(contexts, [2, 2], sampling=SamplingParams(), generators=[None, None])
         assert draft.tokens[0] == [3, 1] and draft.sources[0] == ["prompt-lookup"] * 2
         assert draft.sources[1] == [drafter.second.name] * 2
-
-
-class TestTrimmedHead:
-    def test_the_ids_of_a_file(self, tmp_path):
-        file = tmp_path / "ids.json"
-        file.write_text("[3, 1, 2]")
-        assert token_ids_from_file(file) == [3, 1, 2]
-
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '["a"]', "[1.5]", "[true]"])
-    def test_a_malformed_file_is_named(self, tmp_path, content):
-        file = tmp_path / "ids.json"
-        file.write_text(content)
-        with pytest.raises(BadInput, match="ids.json"):
-            token_ids_from_file(file)
-
-    def test_the_most_frequent_ids_of_a_text(self, tmp_path):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(save_tiny_model(tmp_path / "model"))
-        text = tmp_path / "text.txt"
-        text.write_text("zzzzyyyx")
-        kept = most_frequent_token_ids(text, tokenizer, 4)
-        special = tokenizer.all_special_ids
-        z, y = tokenizer.convert_tokens_to_ids(["z", "y"])
-        assert kept == [*special, z, y]
-        assert len(most_frequent_token_ids(text, tokenizer, 50)) == 50
-        with pytest.raises(BadInput, match="at least 1"):
-            most_frequent_token_ids(text, tokenizer, 0)
-
-    def test_only_kept_ids_are_drafted(self):
-        kept = [0, 2, 4, 6]
-        drafter = ModelDrafter(runner(users=1, head_token_ids=kept))
-        drafter.start([[1, 2, 3]])
-        sampling = SamplingParams(temperature=1.0)
-        generators = [torch.Generator().manual_seed(0)]
-        draft = drafter.propose([[1, 2, 3, 4]], [8], sampling=sampling, generators=generators)
-        assert set(draft.tokens[0]) <= set(kept)
-        q = draft.probs[0]
-        torch.testing.assert_close(q.sum(-1), torch.ones(8))
-        assert q[:, [t for t in range(VOCAB) if t not in kept]].sum() == 0
 
 
 class TestFixedWidth:

@@ -14,6 +14,7 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveL
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "RoundRecord",
     "SamplingParams",
     "SpeculativeGenerator",
+    "StopConditions",
     "TokenEvent",
     "TorchModelRunner",
 ]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 
 
@@ -183,3 +184,22 @@ def _choose(
         return (None, None) if unsure else (int(row.argmax()), None)
     q = to_probabilities(row, sampling).cpu()
     return (None, None) if float(q.max()) < min_probability else (sample(q, generator), q)
+
+
+def check_fit(target: ModelRunner, drafter: Drafter) -> None:
+    """BadInput names what the target and the drafter do not have in common."""
+    if drafter.feature_layers and not target.supports_features:
+        raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
+    draft: ModelRunner | None = getattr(drafter, "runner", None)
+    if draft is None:
+        return
+    if draft.vocab_size != target.vocab_size:
+        raise BadInput(
+            f"vocab_size is {draft.vocab_size} in the draft {draft.name} and {target.vocab_size} in the target "
+            f"{target.name}; their output layers must be of one size"
+        )
+    if draft.max_seq_len < target.max_seq_len:
+        raise BadInput(
+            f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
+            f"{target.max_seq_len}; open both for the same"
+        )

@@ -20,7 +20,7 @@ def decode_plainly(
     target: ModelRunner,
     prompts: Sequence[list[int]],
     *,
-    stop: StopConditions,
+    stop: StopConditions | Sequence[StopConditions],
     sampling: SamplingParams = SamplingParams(),
     seeds: Sequence[int] | None = None,
     width: int = 1,
@@ -29,7 +29,7 @@ def decode_plainly(
 
     Args:
         prompts: token ids, one list per user.
-        stop: the same conditions that the speculative arm has.
+        stop: the conditions that the speculative arm has, of all users or one per user.
         seeds: one per user; default sampling.seed + user.
         width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away,
             so that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
@@ -37,7 +37,8 @@ def decode_plainly(
     Returns:
         One result per prompt; step_ns is the duration of each decode step that the user took part in.
     """
-    sequences = [SequenceState(prompt=list(prompt), stop=stop) for prompt in prompts]
+    stops = [stop] * len(prompts) if isinstance(stop, StopConditions) else stop
+    sequences = [SequenceState(prompt=list(prompt), stop=own) for prompt, own in zip(prompts, stops, strict=True)]
     seeds = [sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps: list[list[int]] = [[] for _ in prompts]
@@ -57,7 +58,7 @@ def decode_plainly(
         sequence.commit(token, "prefill", "", ttft_ns)
     while not all(sequence.finished for sequence in sequences):
         positions = [IDLE if s.finished else s.pending_position for s in sequences]
-        lengths = [min(width, stop.max_seq_len - max(position, 0)) for position in positions]
+        lengths = [min(width, s.stop.max_seq_len - max(at, 0)) for s, at in zip(sequences, positions, strict=True)]
         pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
         rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy)
         chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
@@ -67,6 +68,6 @@ def decode_plainly(
             steps[user].append(now - before)
         before = now
     return [
-        GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=stop.decode)
+        GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=sequence.stop.decode)
         for sequence, step_ns in zip(sequences, steps, strict=True)
     ]

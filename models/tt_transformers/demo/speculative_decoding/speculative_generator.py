@@ -25,7 +25,7 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
 )
 from models.tt_transformers.demo.speculative_decoding.batch import Batch, TokenEvent, commit_round
 from models.tt_transformers.demo.speculative_decoding.clock import RunClock
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, check_fit
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
@@ -76,7 +76,7 @@ class SpeculativeGenerator:
                 f"{target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
             )
         if drafter is not None:
-            _check_fit(target, drafter)
+            check_fit(target, drafter)
 
     def generate(
         self,
@@ -85,6 +85,7 @@ class SpeculativeGenerator:
         max_new_tokens: int = 128,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        stops: Sequence[StopConditions] | None = None,
         seeds: Sequence[int] | None = None,
         on_token: Callable[[TokenEvent], None] | None = None,
     ) -> list[GenerationResult]:
@@ -95,6 +96,7 @@ class SpeculativeGenerator:
             max_new_tokens: per user.
             stop_token_ids: default: the target's end-of-sequence ids.
             stop_strings: text that ends a sequence.
+            stops: each prompt's own conditions (see stop_conditions()), in place of the three above.
             seeds: of the users' own random generators, one per prompt; default sampling.seed + user.
             on_token: called for every emitted token, in order, outside the clocks.
 
@@ -106,6 +108,7 @@ class SpeculativeGenerator:
             max_new_tokens=max_new_tokens,
             stop_token_ids=stop_token_ids,
             stop_strings=stop_strings,
+            stops=stops,
             seeds=seeds,
         )
         for event in self._events(batch):
@@ -120,6 +123,7 @@ class SpeculativeGenerator:
         max_new_tokens: int = 128,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        stops: Sequence[StopConditions] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> Iterator[TokenEvent]:
         """Like generate(), as an iterator of tokens; it may be left at any token."""
@@ -129,6 +133,7 @@ class SpeculativeGenerator:
                 max_new_tokens=max_new_tokens,
                 stop_token_ids=stop_token_ids,
                 stop_strings=stop_strings,
+                stops=stops,
                 seeds=seeds,
             )
         )
@@ -222,15 +227,29 @@ class SpeculativeGenerator:
         max_new_tokens: int,
         stop_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
+        stops: Sequence[StopConditions] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> Batch:
         """Check the request and make its state; the clock starts here."""
         if not prompts:
             raise BadInput("no prompts were given")
-        stop = self.stop_conditions(
-            max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
-        )
-        sequences = [SequenceState(prompt=self._token_ids(prompt), stop=stop) for prompt in prompts]
+        if stops is None:
+            shared = self.stop_conditions(
+                max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+            )
+            stops = [shared] * len(prompts)
+        if len(stops) != len(prompts):
+            raise BadInput(f"{len(stops)} stop conditions for {len(prompts)} prompts; give one per prompt, or none")
+        longest = max(stop.max_seq_len for stop in stops)
+        if longest > self.target.max_seq_len:
+            raise BadInput(
+                f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; lower it, "
+                "or open the target with a larger max_seq_len"
+            )
+        sequences = [
+            SequenceState(prompt=self._token_ids(prompt), stop=stop)
+            for prompt, stop in zip(prompts, stops, strict=True)
+        ]
         for token in (token for sequence in sequences for token in sequence.prompt):
             if not 0 <= token < self.target.vocab_size:
                 raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
@@ -243,7 +262,7 @@ class SpeculativeGenerator:
     def stop_conditions(
         self, *, max_new_tokens: int, stop_token_ids: Sequence[int] | None = None, stop_strings: Sequence[str] = ()
     ) -> StopConditions:
-        """When a sequence of this target ends."""
+        """When a sequence of this target ends; see generate()."""
         return StopConditions(
             max_new_tokens=max_new_tokens,
             max_seq_len=self.target.max_seq_len,
@@ -272,22 +291,3 @@ class SpeculativeGenerator:
             )
             for user, sequence in enumerate(batch.sequences)
         ]
-
-
-def _check_fit(target: ModelRunner, drafter: Drafter) -> None:
-    """BadInput names what the target and the drafter do not have in common."""
-    if drafter.feature_layers and not target.supports_features:
-        raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
-    draft: ModelRunner | None = getattr(drafter, "runner", None)
-    if draft is None:
-        return
-    if draft.vocab_size != target.vocab_size:
-        raise BadInput(
-            f"vocab_size is {draft.vocab_size} in the draft {draft.name} and {target.vocab_size} in the target "
-            f"{target.name}; their output layers must be of one size"
-        )
-    if draft.max_seq_len < target.max_seq_len:
-        raise BadInput(
-            f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
-            f"{target.max_seq_len}; open both for the same"
-        )
