@@ -21,6 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import look
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.model_pairs import load_model, load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
@@ -44,18 +45,9 @@ def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]
     target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
     drafter = _drafter(options, model, tokenizer)
     try:
-        lookahead, greedy = make_lookahead(options.lookahead, options.num_draft_tokens), options.sampling.greedy
-        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=greedy)
-        if isinstance(lookahead, AutoLookahead):
-            lookahead.calibrate(target, users=options.batch_size, argmax_only=greedy)
-        yield SpeculativeGenerator(
-            target,
-            drafter,
-            lookahead=lookahead,
-            sampling=options.sampling,
-            verify_width=options.num_draft_tokens + 1 if options.exact else 1,
-            tokenizer=tokenizer,
-        )
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
+        yield _generator(options, target, drafter, lookahead, tokenizer)
     finally:
         drafter.close()
         target.close()
@@ -100,14 +92,27 @@ def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
         drafter: Drafter = ModelDrafter(drafts[0]) if drafts else PromptLookupDrafter()
         if options.drafter == "hybrid":
             drafter = lookup_first(drafter)
-        yield SpeculativeGenerator(
-            target,
-            drafter,
-            lookahead=lookahead,
-            sampling=options.sampling,
-            verify_width=options.num_draft_tokens + 1 if options.exact else 1,
-            tokenizer=target.tokenizer,
-        )
+        yield _generator(options, target, drafter, lookahead, target.tokenizer)
+
+
+def _generator(
+    options: DemoOptions,
+    target: ModelRunner,
+    drafter: Drafter,
+    lookahead: Lookahead,
+    tokenizer: PreTrainedTokenizerBase,
+) -> SpeculativeGenerator:
+    """Of runners that are warm; `auto` learns here what widths cost, before the first request."""
+    if isinstance(lookahead, AutoLookahead):
+        lookahead.calibrate(target, users=options.batch_size, argmax_only=options.sampling.greedy)
+    return SpeculativeGenerator(
+        target,
+        drafter,
+        lookahead=lookahead,
+        sampling=options.sampling,
+        verify_width=options.num_draft_tokens + 1 if options.exact else 1,
+        tokenizer=tokenizer,
+    )
 
 
 def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:

@@ -243,8 +243,8 @@ class SpeculativeGenerator:
         longest = max(stop.max_seq_len for stop in stops)
         if longest > self.target.max_seq_len:
             raise BadInput(
-                f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; lower it, "
-                "or open the target with a larger max_seq_len"
+                f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; "
+                "lower the stop's max_seq_len or open the target with a larger one"
             )
         sequences = [
             SequenceState(prompt=self._token_ids(prompt), stop=stop)
