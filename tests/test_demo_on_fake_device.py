@@ -111,6 +111,12 @@ def test_a_trimmed_head_by_text(demo, checkpoints, tmp_path):
     assert accepted_tokens(record) and accepted_tokens(record) <= set(kept)
 
 
+@pytest.mark.parametrize("options", [[], ["--drafter", "prompt-lookup"]], ids=["default", "prompt lookup"])
+def test_the_embedded_model_is_refused(ttnn, options, capsys):
+    assert main(["--backend", "tt", *options]) == 2
+    assert "runs on --backend torch; with --backend tt give --pair llama-1b-3b" in capsys.readouterr().err
+
+
 def test_a_draft_with_another_tokenizer_is_refused_before_loading(demo, monkeypatch, capsys):
     read = tt_pair.read_model_args
 

@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.demo_arguments import DEFA
 from models.tt_transformers.demo.speculative_decoding.device_cases import mesh_shape
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
-from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, PAIRS, named_pair
+from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, EMBEDDED, PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, Prompt, checked_text, load_prompts
 from models.tt_transformers.demo.speculative_decoding.result_record import RunSettings
 
@@ -81,6 +81,11 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     _check_range("--max-seq-len", arguments.max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
     _check_device(arguments.backend, arguments.device, arguments.dtype)
+    if arguments.backend == "tt" and target == EMBEDDED:
+        raise BadInput(
+            "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b or llama-1b-8b, or "
+            "--target and --draft"
+        )
     if arguments.backend == "tt" and (drafter == "feature" or (drafter == "hybrid" and not draft)):
         raise BadInput(
             "tt_transformers gives no hidden states to a feature draft; with --backend tt choose another --drafter"
