@@ -83,7 +83,7 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     _check_device(arguments.backend, arguments.device, arguments.dtype)
     if arguments.backend == "tt" and target == EMBEDDED:
         raise BadInput(
-            "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b or llama-1b-8b, or "
+            "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b, or "
             "--target and --draft"
         )
     if arguments.backend == "tt" and (drafter == "feature" or (drafter == "hybrid" and not draft)):
