@@ -4,19 +4,11 @@
 """A pytest plugin that passes the fakes off as ttnn, a checkout and a device: `pytest -p fakes.as_device
 tests/device`."""
 
-import importlib.machinery
-
 import transformers  # noqa: F401  (before there is a ttnn, whose metadata transformers would look for)
-from fakes.device import FakeMeshDevice
 from fakes.install import fake_upstream
 
 
 def pytest_configure(config):
     upstream = fake_upstream()
-    ttnn = upstream.__enter__()
+    upstream.__enter__()
     config.add_cleanup(lambda: upstream.__exit__(None, None, None))
-    ttnn.__spec__ = importlib.machinery.ModuleSpec("ttnn", None)
-    ttnn.get_num_devices = lambda: 1
-    ttnn.MeshShape = lambda rows, columns: (rows, columns)
-    ttnn.open_mesh_device = lambda shape, **options: FakeMeshDevice(*shape, **options)
-    ttnn.close_mesh_device = lambda device: setattr(device, "open", False)

@@ -30,6 +30,13 @@ class Generator:
         self.already_warmed_up_prefill = False
         self.mode = None
 
+    def __del__(self):
+        """Upstream releases its traces when it is collected, and swallows whatever goes wrong then."""
+        for traces in self.trace_ids_decode.values():
+            for trace_id in (traces or {}).values():
+                if trace_id in self.mesh_device.traces and self.mesh_device.open:
+                    ttnn.release_trace(self.mesh_device, trace_id)
+
     def prefill_forward_text(
         self,
         tokens,

@@ -163,6 +163,10 @@ def get_memory_view(device, buffer_type):
     return SimpleNamespace(num_banks=1, total_bytes_per_bank=total, total_bytes_free_per_bank=free)
 
 
+def open_mesh_device(shape, *, trace_region_size=0, num_command_queues=1):
+    return FakeMeshDevice(*shape, trace_region_size=trace_region_size)
+
+
 def close_mesh_device(device):
     assert not device.traces, "a trace was not released"
     device.open = False
@@ -184,7 +188,8 @@ def make_ttnn() -> ModuleType:
     ttnn.__spec__ = ModuleSpec("ttnn", None)  # importlib.util.find_spec asks for it
     ttnn.slice = slice_
     ttnn.MeshShape = lambda rows, columns: (rows, columns)
-    ttnn.open_mesh_device = lambda shape, **options: FakeMeshDevice(*shape, **options)
+    ttnn.get_num_devices = lambda: 8
+    ttnn.open_mesh_device = open_mesh_device
     ttnn.close_mesh_device = close_mesh_device
     ttnn.FabricConfig = SimpleNamespace(FABRIC_1D="1D", DISABLED="disabled")
     ttnn.fabric = []  # what it was set to, in turn

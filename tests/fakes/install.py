@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from fakes.fake_ttnn import make_ttnn
@@ -44,6 +45,7 @@ def fake_upstream() -> Iterator[ModuleType]:
     try:
         for package in (_TT, "models.common"):
             sys.modules[package] = ModuleType(package)
+            sys.modules[package].__spec__ = ModuleSpec(package, None)  # importlib.util.find_spec asks for it
         for name, (source, exports) in _EXPORTS.items():
             module = sys.modules[name] = ModuleType(name)
             for export in exports:

@@ -17,12 +17,19 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.benchmark_data import save_benchmark_data
 from models.tt_transformers.demo.speculative_decoding.comparison import PromptComparison, Request, top2_gap
+from models.tt_transformers.demo.speculative_decoding.device_cases import available
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair
+from models.tt_transformers.demo.speculative_decoding.model_pairs import ModelPair, named_pair
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompts import Prompt, decoder, encode
+from models.tt_transformers.demo.speculative_decoding.prompts import (
+    SAMPLE_PROMPTS,
+    Prompt,
+    decoder,
+    encode,
+    load_prompts,
+)
 from models.tt_transformers.demo.speculative_decoding.record_extras import (
     add_repeats,
     add_token_texts,
@@ -55,6 +62,15 @@ class DeviceRun:
     sampling: SamplingParams = SamplingParams()
     optimizations: str = "performance"
     enable_trace: bool | None = None
+
+
+def sample_run(pair: str, *, num_prompts: int = 10, **options: Any) -> DeviceRun:
+    """The named pair on the first of the sample prompts; skips the test where one of its models cannot be had.
+
+    Args:
+        options: the other attributes of DeviceRun.
+    """
+    return DeviceRun(pair=available(named_pair(pair)), prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts], **options)
 
 
 def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
@@ -101,7 +117,7 @@ def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
     record = run_record(settings, run.sampling, compared) | model_loads(target, draft) | provenance()
     add_repeats(record, compared)
     add_token_texts(record, decoder(target.tokenizer))
-    _show(record, f"{run.pair.name}-k{run.num_draft_tokens}-b{run.users}-{run.optimizations}")
+    _show(record, _file_name(run))
     return record
 
 
@@ -136,6 +152,15 @@ def run_baseline(mesh_device: Any, run: DeviceRun) -> list[tuple[Request, Genera
     return results
 
 
+def check_baseline(mesh_device: Any, run: DeviceRun) -> None:
+    """The stock target alone: AssertionError if it writes nothing; its TTFT and rate are logged."""
+    for request, result in run_baseline(mesh_device, run):
+        assert len(result.tokens) > 1, f"prompt {request.prompt.category!r} ended at once"
+        logger.info(
+            f"{request.prompt.category}: TTFT {result.ttft_ns / 1e6:.0f} ms, {result.decode_tps:.1f} tok/s/user"
+        )
+
+
 def _speculate(
     generator: SpeculativeGenerator, run: DeviceRun, plain: list[tuple[Request, GenerationResult]]
 ) -> list[PromptComparison]:
@@ -152,6 +177,12 @@ def _speculate(
                 comparison.divergence_gap = top2_gap(generator.target, context)
             compared.append(comparison)
     return compared
+
+
+def _file_name(run: DeviceRun) -> str:
+    """Different for runs of different kinds, so that none overwrites another's result."""
+    sampled = "" if run.sampling.greedy else f"-t{run.sampling.temperature:g}"
+    return f"{run.pair.name}-k{run.num_draft_tokens}-b{run.users}{sampled}-{run.optimizations}"
 
 
 def _show(record: dict[str, Any], name: str) -> None:

@@ -5,25 +5,15 @@
 
 import pytest
 
-from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
-from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
-from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
-from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, load_prompts
+from models.tt_transformers.demo.speculative_decoding.device_cases import on_device
+from models.tt_transformers.demo.speculative_decoding.device_run import check_record, run_on_device, sample_run
 
 
 @on_device
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("num_draft_tokens", [2, 4], ids=lambda k: f"k{k}")
 def test_ten_prompts(num_draft_tokens, optimizations, mesh_device, device_params, reset_seeds):
-    pair = available(named_pair("llama-1b-3b"))
-    record = run_on_device(
-        mesh_device,
-        DeviceRun(
-            pair=pair,
-            prompts=load_prompts(SAMPLE_PROMPTS),
-            num_draft_tokens=num_draft_tokens,
-            optimizations=optimizations,
-        ),
-    )
+    options = {"num_draft_tokens": num_draft_tokens, "optimizations": optimizations}
+    record = run_on_device(mesh_device, sample_run("llama-1b-3b", **options))
     check_record(record)
     assert len(record["prompts"]) == 10

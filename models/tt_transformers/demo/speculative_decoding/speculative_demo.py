@@ -29,12 +29,11 @@ from models.tt_transformers.demo.speculative_decoding.demo_options import (
     pair_listing,
     run_settings,
 )
-from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
-from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
+from models.tt_transformers.demo.speculative_decoding.device_cases import on_device
+from models.tt_transformers.demo.speculative_decoding.device_run import check_record, run_on_device, sample_run
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
-from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, decoder, encode, load_prompts
+from models.tt_transformers.demo.speculative_decoding.prompts import decoder, encode
 from models.tt_transformers.demo.speculative_decoding.record_extras import (
     add_repeats,
     add_token_texts,
@@ -171,9 +170,9 @@ def test_speculative_demo(
     reset_seeds,
 ):  # fmt: skip
     """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
-    run = DeviceRun(
-        pair=available(named_pair(pair)),
-        prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts],
+    run = sample_run(
+        pair,
+        num_prompts=num_prompts,
         num_draft_tokens=num_draft_tokens,
         users=users,
         sampling=SamplingParams(temperature=temperature),

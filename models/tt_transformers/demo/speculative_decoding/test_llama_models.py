@@ -5,21 +5,13 @@
 
 import pytest
 
-from models.tt_transformers.demo.speculative_decoding.device_cases import available, on_device
-from models.tt_transformers.demo.speculative_decoding.device_run import DeviceRun, check_record, run_on_device
-from models.tt_transformers.demo.speculative_decoding.model_pairs import named_pair
-from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, load_prompts
+from models.tt_transformers.demo.speculative_decoding.device_cases import on_device
+from models.tt_transformers.demo.speculative_decoding.device_run import check_record, run_on_device, sample_run
 
 
 @on_device
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("num_draft_tokens", [1, 2, 3, 4], ids=lambda k: f"k{k}")
 def test_pair_equals_the_stock_target(num_draft_tokens, optimizations, mesh_device, device_params, reset_seeds):
-    pair = available(named_pair("llama-1b-3b"))
-    prompts = load_prompts(SAMPLE_PROMPTS)[:2]
-    check_record(
-        run_on_device(
-            mesh_device,
-            DeviceRun(pair=pair, prompts=prompts, num_draft_tokens=num_draft_tokens, optimizations=optimizations),
-        )
-    )
+    options = {"num_draft_tokens": num_draft_tokens, "optimizations": optimizations}
+    check_record(run_on_device(mesh_device, sample_run("llama-1b-3b", num_prompts=2, **options)))
