@@ -9,6 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MODULE := models.tt_transformers.demo.speculative_decoding
 SOURCES := models tests conftest.py
+COMPARE := $(RUN) -m $(MODULE).speculative_demo compare
 ARGS ?=
 # What has nothing to say of the algorithm's files: devices, training, command lines, reports, other processes.
 ELSEWHERE := $(foreach topic,absent compare demo device embedded estimate faults_of_the_demo fuzz mock negative perf report \
@@ -39,12 +40,12 @@ bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by t
 	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
 	PYTHONPATH=. $(RUN) tests/benchmarks/temperatures.py
 
-report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, more than an hour)
+report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, an hour)
 	mkdir -p generated
-	$(RUN) -m $(MODULE).speculative_demo compare --k 0,1,2,3,4,6,8,auto --repeat 3 --json generated/smollm2.json $(ARGS)
-	$(RUN) -m $(MODULE).speculative_demo compare --k 2,4,auto --drafters hybrid --batch-sizes 4 --no-peers \
-		--json generated/smollm2-users.json
-	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json generated/smollm2-users.json
+	$(COMPARE) --k 0,1,2,3,4,6,8,auto --repeat 3 --no-peers --json generated/smollm2.json
+	$(COMPARE) --k 2,4,auto --drafters hybrid --batch-sizes 4 --repeat 3 --no-peers --json generated/smollm2-users.json
+	$(COMPARE) --k 1,2,8,auto --drafters hybrid --repeat 2 --json generated/smollm2-peers.json $(ARGS)
+	$(RUN) -m $(MODULE).speculative_demo report generated/smollm2.json generated/smollm2-users.json generated/smollm2-peers.json
 
 lint: $(VENV)/ready ## formatting and static checks
 	$(VENV)/bin/black --check --quiet $(SOURCES)

@@ -38,6 +38,7 @@ def demo(ttnn, checkpoints, tmp_path, monkeypatch):
         assert opened and not any(mesh.open for mesh in opened)
         return status, json.loads(result.read_text())
 
+    run.opened = opened
     return run
 
 
@@ -65,11 +66,22 @@ def test_the_text_is_plain_decodings(demo, monkeypatch, options, traced):
     assert record["models"]["draft"]["device_dram_mb"] > 0
 
 
-def test_devices_of_a_mesh_are_connected_and_parted_again(demo, ttnn, monkeypatch):
+@pytest.mark.parametrize("said, traced", [(None, False), ("0", False), ("1", True)], ids=["unset", "0", "1"])
+def test_devices_of_a_mesh_are_connected_and_traced_if_asked(demo, ttnn, monkeypatch, said, traced):
     monkeypatch.setenv("MESH_DEVICE", "N300")
+    if said is not None:
+        monkeypatch.setenv("SPECULATIVE_TRACE", said)
     status, record = demo("-k", "3")
     assert status == 0 and record["summary"]["identical"] == 3
     assert ttnn.fabric == ["1D", "disabled"]
+    assert (demo.opened[-1].replays > 0) == traced
+
+
+def test_a_trace_setting_that_says_nothing_is_refused(monkeypatch, ttnn, checkpoints, capsys):
+    monkeypatch.setenv("SPECULATIVE_TRACE", "yes")
+    models = [f"--{name}={checkpoints / folder}" for name, folder in (("target", "target"), ("draft", "often-right"))]
+    assert main(["--backend", "tt", *models, "--max-seq-len", "120"]) == 2
+    assert "SPECULATIVE_TRACE is 'yes'; set it to 1" in capsys.readouterr().err
 
 
 def test_prompt_lookup_needs_no_draft_model(demo):

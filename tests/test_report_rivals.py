@@ -4,10 +4,12 @@
 """Who is fastest where: by hand on invented times, in which it is known who must win."""
 
 import pytest
+from support.results import compare_result, run, save
 
 from models.tt_transformers.demo.speculative_decoding.metrics import speedup
+from models.tt_transformers.demo.speculative_decoding.report import main
 from models.tt_transformers.demo.speculative_decoding.report_rivals import auto_by_category, fastest_by_category
-from models.tt_transformers.demo.speculative_decoding.results import Run
+from models.tt_transformers.demo.speculative_decoding.results import Run, load_results
 
 PLAIN_S, TTFT_S = 10.0, 1.0
 
@@ -79,3 +81,16 @@ def test_samples_of_other_lengths_are_compared_by_their_rates():
     run.rows[0]["tokens"] = [0] * 6
     assert run.speedup_of(run.rows) == pytest.approx(1.0) == speedup(1.0, 1.0)
     assert speedup(None, 1.0) is None and speedup(1.0, None) is None
+
+
+def test_only_arms_of_the_peers_own_run_are_held_against_them(tmp_path):
+    """Of the same arm in two files the tables show the first; beside transformers stand those that ran beside it."""
+    alone = {**compare_result([run(1, speedup=1.11), run(4, speedup=2.22)]), "peers": []}
+    beside = compare_result([run(4, speedup=3.33)])
+    files = [save(record, tmp_path / f"{number}.json") for number, record in enumerate((alone, beside))]
+    results = load_results(files)
+    assert [(run.k, run.get("summary", "speedup")) for run in results.of("smollm2")] == [("1", 1.11), ("4", 2.22)]
+    assert [run.get("summary", "speedup") for run in results.beside_peers("smollm2")] == [3.33]
+    assert main([*map(str, files), "--out", str(tmp_path / "out")]) == 0
+    report = (tmp_path / "out" / "comprehensive_8b_comparison.md").read_text("utf-8")
+    assert report.count("| ours: ") == 1 and report.count("| prompt-lookup, K = 4 | 10.0 |") == 1

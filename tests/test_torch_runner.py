@@ -170,14 +170,30 @@ def test_width_changes_rows_by_rounding_only(dtype):
             lambda: TorchModelRunner(MistralForCausalLM(MistralConfig(**SMALL, sliding_window=16)), max_seq_len=64),
             "sliding window of 16",
         ),
-        (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=8).prefill([[1] * 9]), "9 tokens"),
-        (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=8).forward(torch.tensor([[1, 2]]), [7]), "outside 0..7"),
-        (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=8).forward(torch.tensor([[1]]), [IDLE]), "idle"),
     ],
 )
 def test_refused(build, message):
     with pytest.raises(BadInput, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda runner: runner.prefill([[1] * 9]), "9 tokens"),
+        (lambda runner: runner.prefill([[]]), "a prompt of 0 tokens"),
+        (lambda runner: runner.prefill([[1], [2]]), "2 prompts .* 1 to 1 users"),
+        (lambda runner: runner.forward(torch.tensor([[1, 2]]), [7]), "outside 0..7"),
+        (lambda runner: runner.forward(torch.tensor([[1]]), [IDLE]), "idle"),
+        (lambda runner: runner.forward(torch.tensor([[1], [1]]), [0, 0]), "2 users of 1 tokens"),
+        (lambda runner: runner.forward(torch.tensor([[1, 2, 3, 4]]), [0]), "1 users of 4 tokens .* 1 users of 3"),
+        (lambda runner: runner.forward(torch.tensor([[1, 2]]), [0], lengths=[3]), "3 of 2 tokens of user 0"),
+        (lambda runner: runner.forward(torch.tensor([[1, 2]]), [0], lengths=[0]), "0 of 2 tokens of user 0"),
+    ],
+)
+def test_calls_that_do_not_fit_are_refused(call, message):
+    with pytest.raises(BadInput, match=message):
+        call(TorchModelRunner(tiny_llama(0), max_seq_len=8, max_tokens_per_user=3))
 
 
 def test_soft_capped_attention_is_refused():

@@ -27,6 +27,14 @@ def test_the_way_back_to_the_whole_vocabulary():
     assert torch.isneginf(whole).sum() == 6
 
 
+def test_padding_repeats_the_last_id_and_changes_nothing():
+    head = TrimmedHead([7, 2, 4], 9).padded(4)
+    assert head.token_ids.tolist() == [2, 4, 7, 7] and head.vocab_size == 9
+    assert head.ids(torch.tensor([2, 3])).tolist() == [7, 7]
+    assert head.whole(torch.tensor([0.5, 1.5, 2.5, 2.5]))[[2, 4, 7]].tolist() == [0.5, 1.5, 2.5]
+    assert TrimmedHead(range(8), 9).padded(4).token_ids.tolist() == list(range(8))
+
+
 def test_the_ids_of_a_file(tmp_path):
     file = tmp_path / "ids.json"
     file.write_text("[3, 1, 2]")

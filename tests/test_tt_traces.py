@@ -128,12 +128,15 @@ def test_bad_requests_are_refused_before_anything_is_loaded(open_pair, options, 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda runner: runner.prefill([[1], [2]]), "2 prompts .* opened for 1 users"),
+        (lambda runner: runner.prefill([[1], [2]]), "2 prompts .* opened for 1 to 1 users"),
         (lambda runner: runner.prefill([[]]), "a prompt of 0 tokens"),
         (lambda runner: runner.prefill([[1] * 121]), "holds 1 to 120"),
         (lambda runner: runner.prefill([[1]], features=(1,)), "no hidden states"),
         (lambda runner: runner.forward(torch.ones(1, 4).long(), [0], argmax_only=True), "1 users of 4 tokens"),
-        (lambda runner: runner.forward(torch.ones(1, 3).long(), [118], argmax_only=True), "position 120"),
+        (
+            lambda runner: runner.forward(torch.ones(1, 3).long(), [118], argmax_only=True),
+            "positions 118 to 120 of user 0 are outside 0..119",
+        ),
     ],
     ids=["users", "empty", "long", "features", "width", "end"],
 )

@@ -21,6 +21,7 @@ checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.ope
 
 EVEN, ODD = range(0, VOCAB, 2), range(1, VOCAB, 2)
 KEPT = {"one id": [7], "every other": EVEN, "more than a tile, unsorted": [*range(VOCAB - 1, 3, -1)]}
+TILE = 32
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "untraced"])
@@ -64,6 +65,14 @@ def test_sampling_draws_what_it_draws_on_the_host(open_pair):
     assert text(*on_device) == text(*host)
 
 
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
+def test_the_layer_has_whole_tiles(open_pair, kept):
+    _, draft = open_pair(num_draft_tokens=1, draft_head_token_ids=kept)
+    args, columns = draft._model.args, draft._model.transformer.head.shape[0]
+    assert columns == args.vocab_size == args.padded_vocab_size and columns % TILE == 0
+    assert columns - len(kept) < TILE
+
+
 def drafted_first(open_pair, kept) -> int:
     """The first id that a draft with this head proposes after a prompt."""
     _, draft = open_pair("always-right", num_draft_tokens=1, draft_head_token_ids=kept)
@@ -104,11 +113,10 @@ def test_ids_that_the_draft_does_not_have_are_refused_before_loading(open_pair, 
 
 
 def test_an_id_beyond_the_trimmed_layer_is_a_failure(open_pair, monkeypatch):
-    _, draft = open_pair(num_draft_tokens=1, draft_head_token_ids=EVEN)
-    draft.prefill(PROMPTS[:1])
-    step = draft._step(1, True)
-    monkeypatch.setattr(step, "run", lambda *_, **__: torch.full((1,), len(EVEN)))
-    with pytest.raises(ModelFailure, match="an output layer of 20"):
-        draft.forward(torch.tensor([[1]]), [6], argmax_only=True)
-    monkeypatch.setattr(step, "run", lambda *_, **__: torch.full((1,), 10**6))
-    assert draft.forward(torch.tensor([[1]]), [IDLE], argmax_only=True).shape == (1, 1)  # nobody's row
+    _, draft = open_pair(users=2, num_draft_tokens=1, draft_head_token_ids=EVEN)
+    draft.prefill(PROMPTS[:2])
+    monkeypatch.setattr(draft._step(1, True), "run", lambda *_, **__: torch.tensor([3, TILE]))
+    with pytest.raises(ModelFailure, match=f"an output layer of {TILE}"):
+        draft.forward(torch.tensor([[1], [1]]), [6, 3], argmax_only=True)
+    ids = draft.forward(torch.tensor([[1], [1]]), [6, IDLE], argmax_only=True)  # the second row is nobody's
+    assert int(ids[0]) == EVEN[3]

@@ -15,7 +15,7 @@ from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.demo_arguments import DEFAULT_K, WIDEST_AUTOMATIC_K
-from models.tt_transformers.demo.speculative_decoding.device_cases import mesh_shape
+from models.tt_transformers.demo.speculative_decoding.device_cases import mesh_shape, wanted_traces
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, EMBEDDED, PAIRS, named_pair
@@ -199,7 +199,7 @@ def _check_device(backend: str, device: str, dtype: str) -> None:
             raise ModelUnavailable(
                 "--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch here"
             )
-        mesh_shape()
+        mesh_shape(), wanted_traces()  # refuse what the environment says wrongly
         return
     if device not in ("cpu", "cuda"):
         raise BadInput(f"--device {device} is not known; it must be cpu or cuda")

@@ -28,6 +28,14 @@ def mesh_shape() -> tuple[int, int]:
     return MESH_SHAPES[name]
 
 
+def wanted_traces() -> bool | None:
+    """What SPECULATIVE_TRACE says: 1 (traced), 0 (untraced); None if it is not set: tt_pair.safe_to_trace decides."""
+    said = os.environ.get("SPECULATIVE_TRACE", "")
+    if said not in ("", "0", "1"):
+        raise BadInput(f"SPECULATIVE_TRACE is {said!r}; set it to 1 (replay traces), 0 (do not) or leave it unset")
+    return said == "1" if said else None
+
+
 on_the_mesh = [
     pytest.mark.parametrize("optimizations", ["performance", "accuracy"]),
     pytest.mark.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"]),

@@ -17,7 +17,7 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.benchmark_data import save_benchmark_data
 from models.tt_transformers.demo.speculative_decoding.comparison import PromptComparison, Request, top2_gap
-from models.tt_transformers.demo.speculative_decoding.device_cases import available
+from models.tt_transformers.demo.speculative_decoding.device_cases import available, wanted_traces
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
@@ -70,7 +70,8 @@ def sample_run(pair: str, *, num_prompts: int = 10, **options: Any) -> DeviceRun
     Args:
         options: the other attributes of DeviceRun.
     """
-    return DeviceRun(pair=available(named_pair(pair)), prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts], **options)
+    prompts, traced = load_prompts(SAMPLE_PROMPTS)[:num_prompts], wanted_traces()
+    return DeviceRun(pair=available(named_pair(pair)), prompts=prompts, enable_trace=traced, **options)
 
 
 def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.demo_options import DemoOptions, DraftHead
-from models.tt_transformers.demo.speculative_decoding.device_cases import TRACE_REGION_SIZE, mesh_shape
+from models.tt_transformers.demo.speculative_decoding.device_cases import TRACE_REGION_SIZE, mesh_shape, wanted_traces
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import lookup_first
@@ -61,7 +61,6 @@ def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
     from models.tt_transformers.demo.speculative_decoding.tt_pair import (
         ModelRequest,
         open_models,
-        safe_to_trace,
         slow_dispatch,
     )
 
@@ -84,7 +83,7 @@ def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
             requests,
             users=options.batch_size,
             max_seq_len=options.max_seq_len,
-            enable_trace=safe_to_trace(mesh),
+            enable_trace=wanted_traces(),
         )
         for runner in runners:
             opened.callback(runner.close)

@@ -33,7 +33,13 @@ PAGE = "report.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
-    parser.add_argument("results", nargs="+", metavar="JSON", help="results of speculative_demo --json or of compare")
+    parser.add_argument(
+        "results",
+        nargs="+",
+        metavar="JSON",
+        help="results of speculative_demo --json or of compare; "
+        "where several hold the same arm of a pair, the first one's is shown",
+    )
     parser.add_argument(
         "--out", default=str(REPORTS), metavar="FOLDER", help="where the reports go (default: %(default)s)"
     )

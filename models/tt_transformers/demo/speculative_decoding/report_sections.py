@@ -74,7 +74,8 @@ def detailed_comparison(results: Results) -> list[Section]:
     """comprehensive_8b_comparison.md"""
 
     def of_pair(pair: str, runs: list[Run], run: Run) -> list[Section]:
-        theirs = [f(runs, results.peers_of(pair)) for f in (rivals.peers_table, rivals.fastest_by_category)]
+        beside, peers = results.beside_peers(pair), results.peers_of(pair)
+        theirs = [table(beside, peers) for table in (rivals.peers_table, rivals.fastest_by_category)]
         drafting = [r for r in runs if r.get("summary", "drafted")] or [run]
         insights = [costs.positions([run]), costs.by_k(run), costs.prediction(drafting)]
         return [

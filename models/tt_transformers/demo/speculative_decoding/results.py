@@ -120,10 +120,19 @@ class Results:
         return list(dict.fromkeys(run.pair for run in self.runs))
 
     def of(self, pair: str) -> list[Run]:
-        return [run for run in self.runs if run.pair == pair]
+        """Every arm of the pair once: where several files hold the same arm, the first one's."""
+        arms: dict[str, Run] = {}
+        for run in self.runs:
+            if run.pair == pair:
+                arms.setdefault(run.label, run)
+        return list(arms.values())
 
     def peers_of(self, pair: str) -> list[dict[str, Any]]:
         return [peer for name, peer in self.peers if name == pair]
+
+    def beside_peers(self, pair: str) -> list[Run]:
+        """The arms that ran in turns with transformers' own decoding: only these can be held against it."""
+        return [run for run in self.runs if run.pair == pair and run.shared.get("peers")]
 
 
 def _pair_of(records: Sequence[dict[str, Any]]) -> str:

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
 # A Tensor, or a pair where `features` are asked for: the type depends on an argument's value, which no annotation says.
 Output: TypeAlias = Any
 
@@ -81,3 +83,40 @@ class ModelRunner(Protocol):
 
     def close(self) -> None:
         """Release the cache, traces and device memory; may be called twice."""
+
+
+def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]]) -> None:
+    """BadInput unless `runner` has room for these prompts."""
+    if not 1 <= len(prompts) <= runner.max_users:
+        raise BadInput(f"{len(prompts)} prompts for {runner.name}, which was opened for 1 to {runner.max_users} users")
+    for prompt in prompts:
+        if not 1 <= len(prompt) <= runner.max_seq_len:
+            raise BadInput(
+                f"a prompt of {len(prompt)} tokens for {runner.name}, which holds 1 to {runner.max_seq_len} per user; "
+                "shorten it or open the model with a larger max_seq_len"
+            )
+
+
+def check_forward(
+    runner: ModelRunner, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int] | None
+) -> list[int]:
+    """How many of each user's tokens count (`lengths`, or all); BadInput unless `runner` can do this forward."""
+    users, width = tokens.shape
+    counts = [width] * users if lengths is None else list(lengths)
+    if users > runner.max_users or width > runner.max_tokens_per_user:
+        raise BadInput(
+            f"{users} users of {width} tokens in one forward of {runner.name}, which was opened for {runner.max_users} "
+            f"users of {runner.max_tokens_per_user}"
+        )
+    live = [entry for entry in enumerate(zip(positions, counts, strict=True)) if entry[1][0] != IDLE]
+    if not live:
+        raise BadInput(f"every user of a forward of {runner.name} is idle")
+    for user, (start, count) in live:
+        if not 1 <= count <= width:
+            raise BadInput(f"{count} of {width} tokens of user {user} are to count in a forward; give 1 to {width}")
+        if not 0 <= start <= runner.max_seq_len - count:
+            raise BadInput(
+                f"positions {start} to {start + count - 1} of user {user} are outside 0..{runner.max_seq_len - 1}, all "
+                f"that {runner.name} holds; open it with a larger max_seq_len"
+            )
+    return counts

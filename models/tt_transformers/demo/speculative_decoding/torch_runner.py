@@ -23,7 +23,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.positional_cache import PositionalCache, Segment
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 ATTENTION_NAME = "by_position"
@@ -159,13 +159,7 @@ class TorchModelRunner:
 
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Output:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
-        if not 1 <= len(prompts) <= self.max_users:
-            raise BadInput(f"{len(prompts)} prompts, but {self.name} was opened for 1 to {self.max_users} users")
-        longest = max(len(prompt) for prompt in prompts)
-        if longest > self.max_seq_len or not all(prompts):
-            raise BadInput(
-                f"a prompt of {longest if all(prompts) else 0} tokens; {self.name} takes 1 to {self.max_seq_len}"
-            )
+        check_prompts(self, prompts)
         segments, row = [], 0
         for user, prompt in enumerate(prompts):
             segments.append(Segment(user=user, start=0, count=len(prompt), first_row=row))
@@ -190,17 +184,10 @@ class TorchModelRunner:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
         segments, row = [], 0
-        for user, start in enumerate(positions):
-            if start != IDLE:
-                count = width if lengths is None else lengths[user]
-                if not 0 <= start <= self.max_seq_len - count:
-                    raise BadInput(
-                        f"positions {start} to {start + count - 1} of user {user} are outside 0..{self.max_seq_len - 1}"
-                    )
-                segments.append(Segment(user=user, start=start, count=count, first_row=row))
+        for user, count in enumerate(check_forward(self, tokens, positions, lengths)):
+            if positions[user] != IDLE:
+                segments.append(Segment(user=user, start=positions[user], count=count, first_row=row))
                 row += count
-        if not segments:
-            raise BadInput("every user of the forward is idle")
         flat = torch.cat([tokens[s.user, : s.count] for s in segments]) if users > 1 else tokens[0, : segments[0].count]
         logits, hidden = self._run(flat, segments, keep=0, features=features)
         if argmax_only:

@@ -48,6 +48,15 @@ class TrimmedHead:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def padded(self, multiple: int) -> TrimmedHead:
+        """The same ids, the last one repeated until there is a multiple of `multiple`: an output layer of whole tiles.
+
+        A repeated column has its id's own logit, so whichever of them is taken means the same.
+        """
+        padded = TrimmedHead(self.token_ids.tolist(), self.vocab_size, device=self.token_ids.device)
+        padded.token_ids = torch.cat([self.token_ids, self.token_ids[-1:].repeat(-len(self) % multiple)])
+        return padded
+
     def whole(self, logits: Tensor) -> Tensor:
         """[..., N] -> [..., V]: what is not computed has logit -inf, and so q = 0."""
         whole = logits.new_full((*logits.shape[:-1], self.vocab_size), float("-inf"))

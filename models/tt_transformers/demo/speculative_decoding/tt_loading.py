@@ -27,7 +27,7 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt_attention import RowWrites, row_safe_attention
-from models.tt_transformers.demo.speculative_decoding.tt_memory import BLOCK_SIZE, CacheLayout, padded_vocab_size
+from models.tt_transformers.demo.speculative_decoding.tt_memory import BLOCK_SIZE, CacheLayout
 
 _TT = "models.tt_transformers.tt"
 _WRITTEN_FOR = (
@@ -249,7 +249,7 @@ def load_model(
     Upstream's create_tt_model passes no attention_class, so its dozen lines are done here.
 
     Args:
-        head: compute only these output ids; args describe the trimmed model afterwards.
+        head: compute only these output ids, whole tiles of them; args describe the trimmed model afterwards.
     """
     writes = RowWrites(upstream.ttnn.experimental)
     logger.info(f"Loading {args.model_name}")
@@ -279,5 +279,5 @@ def trim_output_layer(args: Any, state_dict: dict[str, Any], head: TrimmedHead) 
     name = args.get_state_dict_prefix("", None) + "output.weight"
     digest = hashlib.sha256(head.token_ids.numpy().tobytes()).hexdigest()[:16]
     args.model_cache_path = args.model_cache_path / f"head-{len(head)}-{digest}"
-    args.vocab_size, args.padded_vocab_size = len(head), padded_vocab_size(len(head), args.num_devices)
+    args.vocab_size = args.padded_vocab_size = len(head)
     return {**state_dict, name: state_dict[name][head.token_ids]}

@@ -89,7 +89,7 @@ class ModelMemory:
         heads, hidden = args.n_heads * args.head_dim / devices, args.hidden_dim / devices
         qkv = args.head_dim * (args.n_heads + 2 * args.n_kv_heads) / devices
         block = BLOCK_SIZE * args.head_dim * args.n_kv_heads / devices
-        outputs = padded_vocab_size(head_size or args.vocab_size, devices)
+        outputs = head_size or args.padded_vocab_size
         weights, kv_cache = _embedding_and_head(args, outputs), 0.0
         for layer in range(args.n_layers):
             size = partial(_bytes_per_element, args, layer)
@@ -126,12 +126,6 @@ def _embedding_and_head(args: Any, outputs: int) -> float:
     """The embedding is bf16, the head bfp8; both are stored even where the checkpoint ties them."""
     embedding = args.vocab_size * args.dim / args.num_devices * BYTES_PER_ELEMENT["BFLOAT16"]
     return embedding + args.dim * _banked(outputs / args.num_devices) * BYTES_PER_ELEMENT["BFLOAT8_B"]
-
-
-def padded_vocab_size(outputs: int, devices: int) -> int:
-    """Columns of an output layer as upstream pads them: whole tiles on every device
-    (model_config.compute_padded_vocab_size)."""
-    return math.ceil(outputs / (32 * devices)) * 32 * devices
 
 
 @dataclass(frozen=True)

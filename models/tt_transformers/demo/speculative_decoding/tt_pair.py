@@ -17,7 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.record_extras import watch_load
 from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt_kv_write import TILE_ROWS, RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt_loading import (
     Upstream,
     check_environment,
@@ -150,10 +150,7 @@ def open_models(
     for request, model_args in zip(requests[1:], args[1:], strict=True):
         names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
         check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
-    heads = [
-        None if request.head_token_ids is None else TrimmedHead(request.head_token_ids, model_args.vocab_size)
-        for request, model_args in zip(requests, args, strict=True)
-    ]
+    heads = [_head(request, model_args) for request, model_args in zip(requests, args, strict=True)]
     free, trace_region = _device_memory(upstream, mesh_device)
     sizes = [None if head is None else len(head) for head in heads]
     plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region, head_sizes=sizes)
@@ -173,6 +170,13 @@ def open_models(
             warmup_together(runners, requests)
         on_failure.pop_all()
     return runners
+
+
+def _head(request: ModelRequest, args: Any) -> TrimmedHead | None:
+    """Of whole tiles on every device, as output layers are: ops on a part of a tile are rarely used, and not needed."""
+    if request.head_token_ids is None:
+        return None
+    return TrimmedHead(request.head_token_ids, args.vocab_size).padded(TILE_ROWS * args.num_devices)
 
 
 def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.record_extras import ModelLoad
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.tt_decode_step import DecodeStep
 from models.tt_transformers.demo.speculative_decoding.tt_kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt_loading import LoadedModel
@@ -76,16 +76,7 @@ class TTModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
         """See ModelRunner: float32 [B, V] logits of each prompt's last token."""
         self._refuse_features(features)
-        if not 1 <= len(prompts) <= self.max_users:
-            raise BadInput(
-                f"{len(prompts)} prompts for {self.name}, which was opened for {self.max_users} users at once"
-            )
-        for prompt in prompts:
-            if not 1 <= len(prompt) <= self.max_seq_len:
-                raise BadInput(
-                    f"a prompt of {len(prompt)} tokens for {self.name}, which holds 1 to {self.max_seq_len} per user; "
-                    "open it with a larger max_seq_len"
-                )
+        check_prompts(self, prompts)
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
         self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
         return self._whole(logits)
@@ -102,25 +93,14 @@ class TTModelRunner:
         """See ModelRunner: float32 [B, T, V] logits or int64 [B, T] ids."""
         self._refuse_features(features)
         users, width = tokens.shape
-        if users > self.max_users or width > self.max_tokens_per_user:
-            raise BadInput(
-                f"{users} users of {width} tokens in one forward of {self.name}, which was opened for {self.max_users} "
-                f"users of {self.max_tokens_per_user}"
-            )
-        lengths = [width] * users if lengths is None else lengths
-        ends = [start + length for start, length in zip(positions, lengths, strict=True) if start != IDLE]
-        if max(ends, default=0) > self.max_seq_len:
-            raise BadInput(
-                f"position {max(ends) - 1} in a forward of {self.name}, which holds {self.max_seq_len} tokens per "
-                "user; open it with a larger max_seq_len"
-            )
+        counts = check_forward(self, tokens, positions, lengths)
         step = self._step(width, argmax_only)
-        rows = step.run(tokens, positions, lengths, enable_trace=step.captured)
+        rows = step.run(tokens, positions, counts, enable_trace=step.captured)
         rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
         if not argmax_only:
-            self._check_finite(rows, positions, lengths)
+            self._check_finite(rows, positions, counts)
             return self._whole(rows)
-        self._check_ids(rows, positions, lengths)
+        self._check_ids(rows, positions, counts)
         if (head := self._live.head) is None:
             return rows
         return head.ids(rows.clamp(0, len(head) - 1))  # rows that nobody asked for hold anything
