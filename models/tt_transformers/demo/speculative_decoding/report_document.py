@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 NOT_MEASURED = "not measured"
-LONG_CELL = 34  # characters; longer cells may break into lines
+LONG_CELL = 34  # characters; a column with a longer cell is prose
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are finished text; the first column is left-aligned, the others right-aligned."""
+    """Cells are finished text; the first column and columns of prose are left-aligned, the others right-aligned."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -24,6 +24,11 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.headers) for row in self.rows):
             raise ValueError(f"a row of the table {self.headers} has another number of cells")
+
+    @property
+    def prose(self) -> list[bool]:
+        """Per column: whether its cells may be long, so that they break into lines."""
+        return [any(len(row[column]) > LONG_CELL for row in self.rows) for column in range(len(self.headers))]
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def _markdown(section: Section, plots: Sequence[str], folder: str) -> str:
     parts = ["#" * section.level + " " + section.title]
     for block in section.blocks:
         if isinstance(block, Table):
-            lines = [_line(block.headers), _line([":--", *["--:"] * (len(block.headers) - 1)])]
+            left = [column == 0 or prose for column, prose in enumerate(block.prose)]
+            lines = [_line(block.headers), _line([":--" if aligned else "--:" for aligned in left])]
             parts.append("\n".join(lines + [_line(row) for row in block.rows]))
         elif isinstance(block, Bullets):
             parts.append("\n".join(f"- {item}" for item in block.items))
@@ -87,11 +93,8 @@ def _html(section: Section, svg: Callable[[str], str | None]) -> str:
     parts = [f"<h{section.level}>{html.escape(section.title)}</h{section.level}>"]
     for block in section.blocks:
         if isinstance(block, Table):
-            head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.headers)
-            rows = "".join(
-                "<tr>" + "".join(f"<td{_wrapping(cell)}>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-                for row in block.rows
-            )
+            head = _cells("th", block.headers, block.prose)
+            rows = "".join(f"<tr>{_cells('td', row, block.prose)}</tr>" for row in block.rows)
             parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
         elif isinstance(block, Bullets):
             parts.append("<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in block.items) + "</ul>")
@@ -104,5 +107,6 @@ def _html(section: Section, svg: Callable[[str], str | None]) -> str:
     return "<section>" + "\n".join(parts) + "</section>"
 
 
-def _wrapping(cell: str) -> str:
-    return ' class="long"' if len(cell) > LONG_CELL else ""
+def _cells(tag: str, cells: Sequence[str], prose: Sequence[bool]) -> str:
+    kinds = [' class="long"' if long else "" for long in prose]
+    return "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))

@@ -34,8 +34,9 @@ h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(-
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   font-variant-numeric: tabular-nums; }
-td { white-space: nowrap; } td.long { white-space: normal; text-align: left; min-width: 16rem; }
-th { vertical-align: bottom; background: var(--soft); } th:first-child, td:first-child { text-align: left; }
+td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; }
+th { vertical-align: bottom; background: var(--soft); }
+th:first-child, td:first-child, th.long, td.long { text-align: left; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; color: var(--ink); }
 article { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem .8rem; margin: 1rem 0; }
 details { margin: .3rem 0; } summary { cursor: pointer; } .prompt { white-space: pre-wrap; opacity: .8; }
