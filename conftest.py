@@ -14,7 +14,7 @@ import numpy
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.tt_mesh import opened_mesh
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from rich.console import Console
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.draft_training import choose_vocabulary
-from models.tt_transformers.demo.speculative_decoding.draft_training_data import Answer, batch_groups, collate
-from models.tt_transformers.demo.speculative_decoding.model_pairs import EMBEDDED, load_model
-from models.tt_transformers.demo.speculative_decoding.train_draft import make_data, parse_arguments
+from models.tt_transformers.demo.speculative_decoding.hf.loading import EMBEDDED, load_model
+from training.data import Answer, batch_groups, collate
+from training.train_draft import make_data, parse_arguments
+from training.trainer import choose_vocabulary
 
 SHARDS, EPOCHS, TOKENS_PER_BATCH, LEARNING_RATE = 3, 3, 2560, 2e-3
 VOCABULARY = 8192

@@ -15,14 +15,14 @@ import time
 
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, encode, load_prompts
+from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, EMBEDDED, load_model, named_pair
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.model_pairs import DTYPES, EMBEDDED, load_model, named_pair
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.prompts import SAMPLE_PROMPTS, encode, load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 
 TOKENS, REPEATS = 48, 9
 

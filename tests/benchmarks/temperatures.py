@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from models.tt_transformers.demo.speculative_decoding import compare
-from models.tt_transformers.demo.speculative_decoding.terminal import number, speedup
+from measuring import compare
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import number, speedup
 
 DEFAULTS = ["--k", "1,2,auto", "--repeat", "1", "--max-new-tokens", "64", "--no-peers", "--quiet"]
 

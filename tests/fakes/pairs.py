@@ -15,9 +15,9 @@ import torch
 from fakes.device import FakeMeshDevice
 from support.tiny import greedy_by_recomputation, tiny_llama
 
-from models.tt_transformers.demo.speculative_decoding import tt_pair
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
 
 VOCAB = 40  # not a multiple of 32: upstream pads it, and the padding must never be anybody's argmax
 MAX_SEQ_LEN = 120

@@ -27,12 +27,12 @@ from transformers import PreTrainedModel
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 
 # (vocab, dim, heads, KV heads): grouped, multi-query and full attention; vocabularies that are no multiple of 32 too.
 LAYOUTS = (

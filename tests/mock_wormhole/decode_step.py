@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import ttnn
 
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
 
 BLOCK_SIZE = 32
 BLOCKS_PER_USER = 32  # 1024 tokens

@@ -18,7 +18,7 @@ from mock_wormhole.decode_step import (
 )
 from mock_wormhole.refusal import refused
 
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
 
 
 def attend(queries, keys, values, pages, current_pos):

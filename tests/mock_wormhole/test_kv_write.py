@@ -20,8 +20,8 @@ from mock_wormhole.decode_step import (
 )
 from mock_wormhole.refusal import refused
 
-from models.tt_transformers.demo.speculative_decoding import tt_kv_write
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import (
+from models.tt_transformers.demo.speculative_decoding.tt import kv_write as tt_kv_write
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import (
     IndexedWrite,
     RowLayout,
     WritePositions,

@@ -8,7 +8,7 @@ import ttnn
 from mock_wormhole.decode_step import LAYOUTS, LLAMAS, readable, tensor_parallel, zeros
 from mock_wormhole.refusal import refused
 
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
 
 VOCAB = LLAMAS[0].vocab  # the three models have one vocabulary
 ALL_LAYOUTS = [*LAYOUTS, RowLayout(1, 32)]

@@ -21,9 +21,9 @@ from support.tiny import greedy_by_recomputation, tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
 
 V = 8
 PROMPT, OTHER = [5, 3, 8, 1], [9, 2, 9, 2, 7]

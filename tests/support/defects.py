@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import torch
 
-from models.tt_transformers.demo.speculative_decoding import acceptance, batch, speculative_generator, tt_decode_step
+from models.tt_transformers.demo.speculative_decoding import acceptance, batch, speculative_generator
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.tt_kv_write import WritePositions
+from models.tt_transformers.demo.speculative_decoding.tt import decode_step as tt_decode_step
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import WritePositions
 
 
 def accept_always(patch, parts):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft
-from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 
 class ScriptedDrafter:

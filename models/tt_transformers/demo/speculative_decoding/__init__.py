@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.sequences import StopCondi
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
 if TYPE_CHECKING:
-    from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 __all__ = [
     "IDLE",
@@ -50,6 +50,6 @@ def __getattr__(name: str) -> Any:
     """TorchModelRunner, imported when it is asked for: of all these names it alone needs transformers."""
     if name != "TorchModelRunner":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from models.tt_transformers.demo.speculative_decoding.torch_runner import TorchModelRunner
+    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
     return TorchModelRunner

@@ -5,8 +5,8 @@
 
 import pytest
 
-from models.tt_transformers.demo.speculative_decoding.device_cases import on_device
-from models.tt_transformers.demo.speculative_decoding.device_run import check_baseline, sample_run
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import on_device
+from models.tt_transformers.demo.speculative_decoding.harness.device_run import check_baseline, sample_run
 
 
 @on_device

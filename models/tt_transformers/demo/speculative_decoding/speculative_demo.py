@@ -15,35 +15,35 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from measuring.reports.arms import by_k
+from measuring.results import Run
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
-from models.tt_transformers.demo.speculative_decoding.comparison import (
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import (
     NEAR_TIE_GAP,
     Comparison,
     PromptComparison,
     Request,
 )
-from models.tt_transformers.demo.speculative_decoding.demo_arguments import parser
-from models.tt_transformers.demo.speculative_decoding.demo_options import (
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import on_device
+from models.tt_transformers.demo.speculative_decoding.harness.device_run import check_record, run_on_device, sample_run
+from models.tt_transformers.demo.speculative_decoding.harness.opening import open_generator
+from models.tt_transformers.demo.speculative_decoding.harness.options import (
     DemoOptions,
     checked,
     pair_listing,
     run_settings,
 )
-from models.tt_transformers.demo.speculative_decoding.device_cases import on_device
-from models.tt_transformers.demo.speculative_decoding.device_run import check_record, run_on_device, sample_run
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.model_setup import open_generator
-from models.tt_transformers.demo.speculative_decoding.prompts import decoder, encode
-from models.tt_transformers.demo.speculative_decoding.record_extras import (
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import decoder, encode
+from models.tt_transformers.demo.speculative_decoding.harness.record import run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.harness.record_extras import (
     add_repeats,
     add_token_texts,
     model_loads,
     provenance,
 )
-from models.tt_transformers.demo.speculative_decoding.report_costs import by_k
-from models.tt_transformers.demo.speculative_decoding.result_record import run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.results import Run
-from models.tt_transformers.demo.speculative_decoding.terminal import (
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
     StreamedText,
     legend,
     make_console,

@@ -27,9 +27,9 @@ from models.tt_transformers.demo.speculative_decoding.batch import Batch, TokenE
 from models.tt_transformers.demo.speculative_decoding.clock import RunClock
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, check_fit
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import decoder
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.prompts import decoder
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 

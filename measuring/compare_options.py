@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""What `speculative_demo compare` compares: its options, and the arms that follow from them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
+from models.tt_transformers.demo.speculative_decoding.harness.options import DemoOptions, checked
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
+
+DEFAULT_KS = "0,1,2,3,4,6,8"
+POLICIES = ("adaptive", "auto")
+# Options of the demo that compare sets itself, arm by arm, or does not show.
+TAKEN = (
+    *("num_draft_tokens", "lookahead", "drafter", "batch_size", "exact"),
+    *("no_baseline", "show_rounds", "list_pairs", "draft_head_ids", "draft_head_text", "draft_head_size"),
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to decode: a drafter, a K (or a policy that chooses it) and a batch size; options.num_draft_tokens 0 is
+    the speculative loop with nothing drafted.
+    """
+
+    label: str
+    options: DemoOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """A checked command line.
+
+    Attributes:
+        base: what all arms share; its batch size is the largest.
+        peer_ks: K of transformers' own drafts; [] if its decoding is not wanted, or does not apply.
+        assistant: the model that drafts for transformers' assisted generation; None: there is none.
+    """
+
+    base: DemoOptions
+    arms: list[Arm]
+    batch_sizes: list[int]
+    prompts: list[Prompt]
+    peer_ks: list[int]
+    assistant: str | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that compare adds to the demo's."""
+    parser.add_argument(
+        "--k", default=DEFAULT_KS, metavar="LIST", help="K, or the policies adaptive and auto (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--drafters",
+        metavar="LIST",
+        help=f"of {', '.join(demo_arguments.DRAFTERS)} (default: all that the pair has; the demo's own first)",
+    )
+    parser.add_argument("--batch-sizes", default="1", metavar="LIST", help="users at once (default: 1)")
+    parser.add_argument("--categories", metavar="LIST", help="only prompts of these categories (default: all)")
+    parser.add_argument(
+        "--assistant",
+        metavar="ID_OR_PATH",
+        help="drafts for transformers' assisted generation (default: the draft model, if the pair has one)",
+    )
+    parser.add_argument("--no-peers", action="store_true", help="leave out transformers' own generate and its drafts")
+
+
+def options_from(argv: Sequence[str] | None) -> CompareOptions:
+    """Parse and check; what compare does not know itself is the demo's.
+
+    Raises:
+        BadInput: names the option, what it allows and what to do.
+    """
+    parser = argparse.ArgumentParser(
+        prog="speculative_demo compare",
+        allow_abbrev=False,
+        description="Runs plain decoding, each chosen drafter at each chosen K, and transformers' own generate, prompt "
+        "lookup and assisted generation, interleaved in one process over the same prompts, and writes one JSON.",
+        epilog="The other options are the demo's (speculative_demo --help): models, dtype, prompts, --max-new-tokens, "
+        "sampling, --repeat (default here: 3) and --json, which is required. Exit status: as the demo's.",
+    )
+    add_arguments(parser)
+    mine, rest = parser.parse_known_args(argv)
+    demo = demo_arguments.parser()
+    shared = demo.parse_args(["--repeat", "3", *rest])
+    for name in TAKEN:
+        if getattr(shared, name) != demo.get_default(name):
+            raise BadInput(
+                f"--{name.replace('_', '-')} is not an option of compare, see `compare --help` for what replaces it"
+            )
+    if shared.json is None:
+        raise BadInput("compare needs --json FILE; a report is made of it")
+    base = checked(shared)
+    batch_sizes = numbers("--batch-sizes", mine.batch_sizes, 1)
+    drafters = _drafters(mine.drafters, shared, base)
+    arms = [
+        arm
+        for batch_size, drafter in product(batch_sizes, drafters)
+        for arm in _arms(shared, drafter, batch_size, mine.k, first=drafter == drafters[0])
+    ]
+    peers = base.backend == "torch" and base.sampling.greedy and not mine.no_peers and not base.stop_strings
+    return CompareOptions(
+        base=replace(base, batch_size=max(batch_sizes)),
+        arms=arms,
+        batch_sizes=batch_sizes,
+        prompts=_of_categories(base.prompts, mine.categories),
+        assistant=mine.assistant or base.draft,
+        peer_ks=[int(k) for k in mine.k.split(",") if k.strip().isdecimal() and int(k)] if peers else [],
+    )
+
+
+def numbers(option: str, text: str, least: int) -> list[int]:
+    """ "1,4" -> [1, 4]; BadInput names what is no number or too small."""
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal() or int(part) < least]
+    if wrong:
+        raise BadInput(f"{option} {text}: {wrong[0]!r} is not a number of at least {least}; separate them with commas")
+    return sorted({int(part) for part in parts})
+
+
+def _drafters(text: str | None, shared: argparse.Namespace, base: DemoOptions) -> list[str]:
+    if text is not None:
+        chosen = [part.strip() for part in text.split(",")]
+    else:
+        there = {"model": base.draft, "feature": base.draft_file, "hybrid": base.draft or base.draft_file}
+        chosen = [base.drafter, *(drafter for drafter in there if there[drafter]), "prompt-lookup"]
+    for drafter in chosen:
+        if drafter not in demo_arguments.DRAFTERS:
+            raise BadInput(
+                f"--drafters {text}: there is no {drafter!r}; choose of {', '.join(demo_arguments.DRAFTERS)}"
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def _arms(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str, *, first: bool) -> list[Arm]:
+    """The arms of one drafter; drafting nothing is the same for all drafters, so only the first has K = 0."""
+    arms = []
+    for word in dict.fromkeys(part.strip() for part in ks.split(",")):
+        policy, k = (word, None) if word in POLICIES else ("fixed", word)
+        if k is not None and not (k.isdecimal() and int(k) <= MAX_DRAFT_TOKENS):
+            raise BadInput(
+                f"--k {ks}: {word!r} is neither a number from 0 to {MAX_DRAFT_TOKENS} nor {' or '.join(POLICIES)}"
+            )
+        if k is not None and int(k) == 0 and not first:
+            continue
+        arguments = argparse.Namespace(**vars(shared))
+        arguments.drafter, arguments.batch_size, arguments.lookahead = drafter, batch_size, policy
+        if drafter == "prompt-lookup":
+            arguments.draft = arguments.draft_file = None
+        arguments.num_draft_tokens = int(k) if k and int(k) else None
+        options = checked(arguments)
+        if k is not None and int(k) == 0:
+            options = replace(options, num_draft_tokens=0)
+        arms.append(Arm(f"{drafter}, K = {word}, {batch_size} at once", options))
+    return arms
+
+
+def _of_categories(prompts: list[Prompt], text: str | None) -> list[Prompt]:
+    if text is None:
+        return prompts
+    wanted, there = [part.strip() for part in text.split(",")], {prompt.category for prompt in prompts}
+    for category in wanted:
+        if category not in there:
+            raise BadInput(
+                f"--categories: no prompt is of the category {category!r}; there are {', '.join(sorted(there))}"
+            )
+    return [prompt for prompt in prompts if prompt.category in wanted]

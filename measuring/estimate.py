@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""`speculative_demo estimate`: would speculation pay for a pair of models, before anybody has run it?
+
+alpha and acceptance come from teacher-forced agreement: one forward per model over a given text, or tt-metal's own
+reference outputs, which hold just that. c and v are given, or c follows from decode speeds, given or published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from measuring.agreement import (
+    Agreement,
+    KEstimate,
+    Prediction,
+    estimate_k,
+    predict,
+    read_refpt,
+)
+from measuring.break_even import Choice, break_even_alpha
+from measuring.published_speeds import DEVICES, SOURCE, published_pair
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, number, speedup
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model, named_pair
+from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
+from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
+
+REFERENCE_OUTPUTS = Path("models/tt_transformers/tests/reference_outputs")
+DEFAULT_KS = (1, 2, 3, 4, 6, 8)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `estimate`."""
+    pair = parser.add_argument_group("the pair, and the text that both models read")
+    pair.add_argument("--pair", metavar="NAME", help="a named pair with a draft model")
+    pair.add_argument("--target", metavar="ID_OR_PATH", help="... or any target")
+    pair.add_argument("--draft", metavar="ID_OR_PATH", help="... and any draft model with its tokenizer")
+    pair.add_argument("--text", metavar="FILE", help="text to read (UTF-8); the target's own output is the best choice")
+    pair.add_argument("--max-tokens", type=int, default=1024, metavar="N", help="of the text (default: 1024)")
+    pair.add_argument("--dtype", default="float32", help=f"{' or '.join(DTYPES)} (default: float32)")
+    pair.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    pair.add_argument(
+        "--tt-metal",
+        metavar="CHECKOUT",
+        help=f"instead of running models, read the pair's reference outputs in CHECKOUT/{REFERENCE_OUTPUTS}",
+    )
+    pair.add_argument("--target-refpt", metavar="FILE", help="... or this reference output of the target")
+    pair.add_argument("--draft-refpt", metavar="FILE", help="... and this one of the draft")
+    cost = parser.add_argument_group("what a draft token and a verify cost")
+    cost.add_argument("--c", type=float, help="one draft step / one plain target step, as measured")
+    cost.add_argument("--v", type=float, default=1.0, help="one verify / one plain target step (default: 1, assumed)")
+    cost.add_argument("--target-tps", type=float, metavar="N", help="instead of --c: decode tok/s of the target alone")
+    cost.add_argument("--draft-tps", type=float, metavar="N", help="... and of the draft alone")
+    cost.add_argument(
+        "--published", choices=DEVICES, help="... or the speeds that Tenstorrent published for the device"
+    )
+    parser.add_argument(
+        "-k", "--k", default=",".join(map(str, DEFAULT_KS)), metavar="LIST", help="K to look at (default: %(default)s)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the estimate")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `estimate`; returns the exit status (2: bad input)."""
+    parser = argparse.ArgumentParser(prog="speculative_demo estimate", description=__doc__)
+    add_arguments(parser)
+    try:
+        run(parser.parse_args(argv), make_console())
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Estimate, show and write."""
+    ks, (c, c_source) = parse_ks(arguments.k), draft_cost(arguments)
+    if arguments.v <= 0:
+        raise BadInput(f"--v {arguments.v} is not positive; it is the cost of one verify in plain target steps")
+    target, draft = predictions(arguments)
+    agreement = Agreement.between(target, draft)
+    rows = [estimate_k(agreement, k, c=c, v=arguments.v) for k in ks]
+    record = estimate_record(agreement, rows, target.name, draft.name, c=c, c_source=c_source, v=arguments.v)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    console.print(estimate_table(record))
+    console.print(Text(conclusion(record)))
+
+
+def parse_ks(text: str) -> list[int]:
+    """ "1,2,4" -> [1, 2, 4]; BadInput names what is not a number from 1 to 31."""
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal() or not 1 <= int(part) <= MAX_DRAFT_TOKENS]
+    if wrong:
+        raise BadInput(
+            f"--k {text}: {wrong[0]!r} is not a number from 1 to {MAX_DRAFT_TOKENS}; separate them with commas"
+        )
+    return sorted({int(part) for part in parts})
+
+
+def draft_cost(arguments: argparse.Namespace) -> tuple[float | None, str]:
+    """(c or None, where it is from)"""
+    speeds = (arguments.target_tps, arguments.draft_tps)
+    given = [arguments.c is not None, speeds != (None, None), arguments.published is not None]
+    if sum(given) > 1:
+        raise BadInput("c is given more than once; give one of --c, --target-tps with --draft-tps, or --published")
+    if arguments.c is not None:
+        if arguments.c < 0:
+            raise BadInput(f"--c {arguments.c} is negative; it is the cost of a drafted token in plain target steps")
+        return arguments.c, "given"
+    if arguments.published is not None:
+        speeds_of_pair = published_pair(arguments.pair or "", arguments.published)
+        return speeds_of_pair.c, f"published speeds on {arguments.published}, not measured ({SOURCE})"
+    if speeds == (None, None):
+        return None, "not given"
+    if None in speeds or min(speeds) <= 0:
+        raise BadInput("--target-tps and --draft-tps belong together, and both are positive")
+    return arguments.target_tps / arguments.draft_tps, "given decode speeds"
+
+
+def predictions(arguments: argparse.Namespace) -> tuple[Prediction, Prediction]:
+    """(target's, draft's), from reference outputs or from one forward of each model."""
+    if arguments.target_refpt or arguments.draft_refpt:
+        if not (arguments.target_refpt and arguments.draft_refpt):
+            raise BadInput("--target-refpt and --draft-refpt belong together; give both")
+        return read_refpt(arguments.target_refpt), read_refpt(arguments.draft_refpt)
+    target, draft = _models(arguments)
+    if arguments.tt_metal:
+        folder = Path(arguments.tt_metal) / REFERENCE_OUTPUTS
+        if not folder.is_dir():
+            raise BadInput(f"--tt-metal {arguments.tt_metal}: there is no folder {folder}; give the root of a checkout")
+        of_target, of_draft = (read_refpt(folder / f"{model.rsplit('/', 1)[-1]}.refpt") for model in (target, draft))
+        return of_target, of_draft
+    if not arguments.text:
+        raise BadInput("there is no text to read; give --text FILE, --tt-metal CHECKOUT or two .refpt files")
+    if arguments.dtype not in DTYPES:
+        raise BadInput(f"--dtype {arguments.dtype} is not known; it must be {' or '.join(DTYPES)}")
+    try:
+        text = Path(arguments.text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--text {arguments.text} cannot be read as UTF-8: {error}") from error
+    target_model, tokenizer = load_model(target, device=arguments.device, dtype=arguments.dtype)
+    draft_model, draft_tokenizer = load_model(draft, device=arguments.device, dtype=arguments.dtype)
+    check_same_tokenizer(tokenizer, draft_tokenizer, target_name=target, draft_name=draft)
+    token_ids = tokenizer.encode(text)[: arguments.max_tokens]
+    return predict(target, target_model, token_ids), predict(draft, draft_model, token_ids)
+
+
+def _models(arguments: argparse.Namespace) -> tuple[str, str]:
+    if arguments.pair and arguments.target:
+        raise BadInput("--pair and --target were both given; give one")
+    if not arguments.pair and not arguments.target:
+        raise BadInput("there is no pair to estimate; give --pair NAME, or --target and --draft, or two .refpt files")
+    pair = named_pair(arguments.pair) if arguments.pair else None
+    draft = arguments.draft or (pair.draft if pair else None)
+    if draft is None:
+        raise BadInput("the pair has no draft model, and only models can agree; give --draft ID_OR_PATH")
+    return (pair.target if pair else arguments.target), draft
+
+
+def estimate_record(
+    agreement: Agreement,
+    rows: Sequence[KEstimate],
+    target: str,
+    draft: str,
+    *,
+    c: float | None,
+    c_source: str,
+    v: float,
+) -> dict[str, Any]:
+    """The estimate as JSON (kind "estimate", schema 1): alpha and its relatives, c, v, one entry per K, the best K."""
+    best = None
+    if c is not None:
+        known = [Choice(row.k, row.speedup) for row in rows if row.speedup is not None]
+        best = asdict(max([Choice(0, 1.0), *known], key=lambda choice: choice.speedup))
+    return {
+        "kind": "estimate",
+        "schema": 1,
+        "target": target,
+        "draft": draft,
+        "positions": len(agreement.agree),
+        "alpha": agreement.alpha,
+        "alpha_on_own_text": agreement.alpha_on_own_text,
+        "draft_top5_rate": agreement.draft_top5_rate,
+        "c": c,
+        "c_source": c_source,
+        "v": v,
+        "by_k": [
+            {**asdict(row), "break_even_alpha": None if c is None else break_even_alpha(row.k, c, v)} for row in rows
+        ],
+        "best": best,
+    }
+
+
+def estimate_table(record: dict[str, Any]) -> Table:
+    """One row per K."""
+    table = Table(title=f"{record['draft']} drafting for {record['target']}, estimated", title_justify="left")
+    for heading in ("K", "acceptance", "tokens/round", "predicted speedup", "break-even alpha"):
+        table.add_column(heading, justify="right")
+    for row in record["by_k"]:
+        table.add_row(
+            str(row["k"]),
+            number(row["acceptance_rate"], 2),
+            number(row["tokens_per_round"], 2),
+            speedup(row["speedup"]),
+            number(row["break_even_alpha"], 3),
+        )
+    return table
+
+
+def conclusion(record: dict[str, Any]) -> str:
+    """In words; what was not given is not claimed."""
+    parts = [
+        f"Over {record['positions']} positions the draft's first choice is the target's with probability "
+        f"{number(record['alpha'], 3)} (alpha); {number(record['alpha_on_own_text'], 3)} where the text is the "
+        f"target's own choice; the draft's five best hold the target's choice with probability "
+        f"{record['draft_top5_rate']:.3f}."
+    ]
+    if record["best"] is None:
+        parts.append("No speedup is predicted: c was not given (--c, --target-tps with --draft-tps, or --published).")
+    else:
+        parts.append(f"With c = {record['c']:.3f} ({record['c_source']}) and v = {record['v']:.2f}:")
+        if record["best"]["k"]:
+            parts.append(f"best K is {record['best']['k']}, predicted speedup {record['best']['speedup']:.2f}x.")
+        else:
+            parts.append("no K is predicted to beat plain decoding; do not speculate with this pair.")
+    return " ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

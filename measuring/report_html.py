@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""One self-contained HTML page: the summary, the plots, and the text of every prompt with its tokens coloured by where
+they came from. No script, nothing fetched.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from measuring.reports.document import NOT_MEASURED, Section, measured, to_html
+from measuring.reports.plots import inline_svg
+from measuring.results import Row, Run
+
+ORIGINS = {  # class -> what it says; colours in STYLE
+    "accepted": "drafted and accepted",
+    "recovered": "recovered: the target's own after a rejection",
+    "bonus": "bonus: the target's own after full acceptance",
+    "plain": "nothing was drafted",
+    "prefill": "first token, from the prefill",
+}
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --line: #d5d9de; --soft: #f3f5f7;
+  --accepted: #b7e3cf; --recovered: #ffd2a8; --bonus: #bcdcf5; --prefill: #e6d5ee; }
+@media (prefers-color-scheme: dark) { :root { --ink: #dfe4ea; --paper: #0d1117; --line: #39414b; --soft: #171d25;
+  --accepted: #14523c; --recovered: #7a3f0c; --bonus: #124a73; --prefill: #54305f; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 78rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); } h3 { margin-top: 1.6rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
+th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  font-variant-numeric: tabular-nums; }
+td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; }
+th { vertical-align: bottom; background: var(--soft); }
+th:first-child, td:first-child, th.long, td.long { text-align: left; }
+figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; color: var(--ink); }
+article { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem .8rem; margin: 1rem 0; }
+details { margin: .3rem 0; } summary { cursor: pointer; } .prompt { white-space: pre-wrap; opacity: .8; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.85; }
+.text span, .legend span { border-radius: .2rem; padding: .1rem 0; box-shadow: inset 0 0 0 .5px #8884; }
+.legend span { padding: .1rem .5rem; margin-right: .6rem; display: inline-block; }
+.accepted { background: var(--accepted); } .recovered { background: var(--recovered); text-decoration: underline; }
+.bonus { background: var(--bonus); text-decoration: underline dotted; } .prefill { background: var(--prefill); }
+"""
+
+
+def page(title: str, sections: Sequence[Section], runs: Sequence[Run], plots: Path) -> str:
+    """The whole page.
+
+    Args:
+        sections: the report's; their plots are read from the folder `plots`.
+        runs: whose prompts are shown token by token, one run per pair.
+    """
+    body = to_html(sections, lambda name: inline_svg((plots / name).with_suffix(".svg")))
+    texts = "\n".join(_prompts(run) for run in runs)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{STYLE}</style></head>\n<body>\n{body}\n{texts}\n</body></html>\n"
+    )
+
+
+def _prompts(run: Run) -> str:
+    legend = "".join(f'<span class="{name}">{meaning}</span>' for name, meaning in ORIGINS.items())
+    heading = f"<h2>Every prompt, token by token: {html.escape(run.pair)}, {html.escape(run.label)}</h2>"
+    articles = "\n".join(_prompt(number, row) for number, row in enumerate(run.rows, start=1))
+    return f'<section>{heading}<p class="legend">{legend}</p>\n{articles}</section>'
+
+
+def _equality(identical: bool | None) -> str:
+    if identical is None:
+        return f"equality {NOT_MEASURED}"
+    return "equal to plain decoding" if identical else "NOT equal to plain decoding"
+
+
+def _prompt(number: int, row: Row) -> str:
+    facts = ", ".join(
+        (
+            f"{measured(row.get('speedup'), '{:.2f}x')} speedup",
+            f"{measured(row.get('acceptance_rate'), '{:.0%}')} accepted",
+            f"{measured(row.get('tokens_per_round'), '{:.2f}')} tokens per round",
+            _equality(row.get("identical")),
+        )
+    )
+    return (
+        f"<article><h3>{number}. {html.escape(row['category'])}</h3><p>{facts}</p>"
+        f'<details><summary>the prompt</summary><p class="prompt">{html.escape(row["prompt"])}</p></details>'
+        f'<p class="text">{_coloured(row)}</p></article>'
+    )
+
+
+def _coloured(row: Row) -> str:
+    """The text, a span per token; without the tokens' texts in the JSON, the text alone and a word about it."""
+    texts, origins = row.get("token_texts"), row.get("origins") or []
+    if not texts or len(texts) != len(origins):
+        return f"{html.escape(row.get('text') or '')} <em>(where each token came from: {NOT_MEASURED})</em>"
+    sources = row.get("sources") or [""] * len(texts)
+    return "".join(
+        f'<span class="{origin}" title="{html.escape(f"{origin} {source}".strip())}">{html.escape(text)}</span>'
+        for text, origin, source in zip(texts, map(html.escape, origins), sources, strict=True)
+    )

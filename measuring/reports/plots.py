@@ -1,0 +1,268 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The plots of a report, as PNG and SVG: transparent, with neutral text and colour-blind-safe colours (Okabe and Ito),
+so that they read on light and on dark pages.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from measuring.break_even import best_choice
+from measuring.published_speeds import published_pairs
+from measuring.reports.advice import ALPHAS, PUBLISHED_KS, VERIFY_COSTS
+from measuring.reports.arms import acceptance_by_position
+from measuring.results import Run
+from models.tt_transformers.demo.speculative_decoding.metrics import median
+
+NEUTRAL = "#767676"  # at least 4:1 against white and against the usual dark backgrounds
+GRID = "#76767655"
+PLAIN = "#8C8C8C"
+BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
+SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
+MARKERS = "osD^v"
+DRAWING: dict[Any, Any] = {
+    "text.color": NEUTRAL,
+    "axes.edgecolor": NEUTRAL,
+    "axes.labelcolor": NEUTRAL,
+    "xtick.color": NEUTRAL,
+    "ytick.color": NEUTRAL,
+    "grid.color": GRID,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "legend.columnspacing": 1.2,
+    "savefig.bbox": "tight",  # a wide legend is not cut off
+    "font.size": 10.5,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "speculative-decoding",
+}
+
+
+def draw(plot: Callable[..., Figure | None], path: Path, *arguments: object) -> bool:
+    """Write `plot(*arguments)` as path.png and path.svg; False if there is nothing to draw."""
+    with matplotlib.rc_context(DRAWING):
+        figure = plot(*arguments)
+        if figure is None:
+            return False
+        FigureCanvasAgg(figure)
+        figure.savefig(path.with_suffix(".png"), dpi=150, transparent=True)
+        figure.savefig(path.with_suffix(".svg"), transparent=True, metadata={"Date": None})
+    # The SVG writer leaves blanks at the ends of lines, which repositories dislike.
+    svg = path.with_suffix(".svg")
+    svg.write_text(
+        "\n".join(line.rstrip() for line in svg.read_text(encoding="utf-8").splitlines()) + "\n", encoding="utf-8"
+    )
+    return True
+
+
+def inline_svg(path: Path) -> str | None:
+    """The SVG as part of a page: its neutral parts take the page's own text colour. None if it was not drawn."""
+    if not path.exists():
+        return None
+    svg = path.read_text(encoding="utf-8")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return svg.replace(NEUTRAL, "currentColor")
+
+
+def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False, sharey=True)[0])
+
+
+def speedup_by_k(runs: Sequence[Run]) -> Figure | None:
+    """Measured (with the spread of the repeats) and predicted speedup over K, one colour per drafter."""
+    runs = [run for run in _one_at_a_time(runs) if run.get("summary", "speedup") is not None]
+    if not runs:
+        return None
+    ticks = sorted({run.k for run in runs}, key=lambda k: (not k.isdecimal(), int(k) if k.isdecimal() else k))
+    figure, (axes,) = _new(7.6, 4.4)
+    axes.axhline(1.0, color=NEUTRAL, linewidth=2, linestyle=(0, (4, 2)), label="break-even: plain decoding")
+    nothing_drafted = [run for run in runs if run.k == "0"]
+    styles = _styles(runs)
+    for index, (drafter, style) in enumerate(styles.items()):
+        aside = 0.08 * (index - (len(styles) - 1) / 2)  # so that the spreads of two drafters do not hide each other
+        of_drafter = [run for run in runs if run.get("drafter") == drafter and run.k != "0"]
+        fixed = sorted((run for run in nothing_drafted + of_drafter if run.k.isdecimal()), key=lambda run: int(run.k))
+        policies = [[run] for run in of_drafter if not run.k.isdecimal()]  # not a K: no line leads to them
+        for number, group in enumerate(filter(None, [fixed, *policies])):
+            places = [ticks.index(run.k) + aside for run in group]
+            labels = (f"{drafter}, measured", f"{drafter}, predicted") if number == 0 else (None, None)
+            _speedups(axes, places, group, labels, style)
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xlim(-0.3, len(ticks) - 0.7)
+    axes.set(xlabel="drafted tokens per round, K", ylabel="speedup over plain decoding (×)")
+    axes.set_title("Speedup by K, all prompts", loc="left")
+    axes.grid(axis="y")
+    _legend_below(figure, axes)
+    return figure
+
+
+def _speedups(
+    axes: Axes,
+    places: Sequence[float],
+    runs: Sequence[Run],
+    labels: tuple[str | None, str | None],
+    style: dict[str, Any],
+) -> None:
+    speeds = [run.get("summary", "speedup") for run in runs]
+    repeats = [run.get("summary", "speedup_runs") or [speed] for run, speed in zip(runs, speeds)]
+    below = [max(0.0, speed - min(times)) for speed, times in zip(speeds, repeats)]
+    above = [max(0.0, max(times) - speed) for speed, times in zip(speeds, repeats)]
+    axes.errorbar(places, speeds, yerr=(below, above), capsize=3, linewidth=2, elinewidth=1, label=labels[0], **style)
+    predicted = [(x, run.get("summary", "predicted_speedup")) for x, run in zip(places, runs)]
+    predicted = [(x, y) for x, y in predicted if y is not None]
+    if predicted:
+        axes.plot(*zip(*predicted), linestyle="--", markerfacecolor="none", markersize=9, label=labels[1], **style)
+
+
+def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
+    """Share of drafting rounds that accept their j-th token; of every drafter the run with the largest fixed K."""
+    drafting = [run for run in _one_at_a_time(runs) if acceptance_by_position(run)]
+    by_length = sorted(drafting, key=lambda run: (run.k.isdecimal(), len(acceptance_by_position(run))))
+    longest = {run.get("drafter"): run for run in by_length}  # the last of each drafter stays
+    if not longest:
+        return None
+    figure, (axes,) = _new(7.6, 4.0)
+    for drafter, style in _styles(drafting).items():
+        shares = [100 * share for share in acceptance_by_position(longest[drafter])]
+        axes.plot(range(1, len(shares) + 1), shares, linewidth=2, label=longest[drafter].label, **style)
+    axes.set_ylim(0, 105)
+    most = max(len(acceptance_by_position(run)) for run in longest.values())
+    axes.set_xticks(range(1, most + 1))
+    axes.set(xlabel="position in the draft", ylabel="drafts of this length accepted\nup to here (%)")
+    axes.set_title("Acceptance by position", loc="left")
+    axes.grid(axis="y")
+    _legend_below(figure, axes)
+    return figure
+
+
+def rates_by_prompt(run: Run) -> Figure | None:
+    """Decode tok/s of every prompt, both arms."""
+    rows = [row for row in run.rows if row.get("decode_tps") is not None]
+    if not rows:
+        return None
+    figure, (axes,) = _new(7.6, 1.6 + 0.42 * len(rows))
+    places = range(len(rows))
+    plain = [row.get("baseline_decode_tps") or 0.0 for row in rows]
+    ours = [row["decode_tps"] for row in rows]
+    axes.barh([y - 0.2 for y in places], plain, height=0.38, color=PLAIN, label="plain")
+    axes.barh([y + 0.2 for y in places], ours, height=0.38, color=BLUE, label=f"speculative ({run.label})")
+    for y, row in enumerate(rows):
+        if row.get("speedup") is not None:
+            axes.annotate(
+                f"{row['speedup']:.2f}×", (max(ours[y], plain[y]), y), (5, 0), textcoords="offset points", va="center"
+            )
+    axes.set_yticks(places, [f"{number}. {row['category']}" for number, row in enumerate(rows, start=1)])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(*ours, *plain))
+    axes.set(xlabel="decode tokens per second (number: speedup)")
+    axes.set_title("Decode speed by prompt", loc="left")
+    axes.grid(axis="x")
+    _legend_below(figure, axes)
+    return figure
+
+
+def time_per_round(runs: Sequence[Run]) -> Figure | None:
+    """Milliseconds of a round, split; the line is a plain decode step, and the number what a round emits."""
+    runs = [run for run in _one_at_a_time(runs) if run.get("summary", "time_split") and run.get("summary", "rounds")]
+    if not runs:
+        return None
+    figure, (axes,) = _new(7.6, 1.9 + 0.36 * len(runs))
+    left = [0.0] * len(runs)
+    for part, colour in (("draft", ORANGE), ("verify", BLUE), ("host", GREEN)):
+        widths = []
+        for run in runs:
+            rounds = run.get("summary", "rounds") * (run.get("num_repeats") or 1)
+            widths.append(1e3 * run.get("summary", "time_split", f"{part}_s") / rounds)
+        axes.barh(range(len(runs)), widths, left=left, height=0.6, color=colour, label=part)
+        left = [a + b for a, b in zip(left, widths)]
+    steps = [step for step in (median(run.tpot("baseline_")) for run in runs) if step is not None]
+    end = max(left + steps)
+    if (step := median(steps)) is not None:
+        axes.axvline(step, color=NEUTRAL, linestyle=(0, (1, 1)), linewidth=1.5, label="one plain decode step")
+    for y, run in enumerate(runs):
+        emitted = run.get("summary", "tokens_per_round")
+        axes.annotate(f"{emitted:.2f} tokens", (1.04 * end, y), va="center")
+    axes.set_yticks(range(len(runs)), ["nothing drafted" if run.k == "0" else run.label for run in runs])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.24 * end)
+    axes.set(xlabel="milliseconds per round, mean (at the right: tokens emitted per round)")
+    axes.set_title("Where a round's time goes", loc="left")
+    axes.grid(axis="x")
+    _legend_below(figure, axes)
+    return figure
+
+
+def published_heat_map() -> Figure:
+    """Predicted speedup of the Llama pairs at the best K, over alpha, at three costs of a verify."""
+    pairs = published_pairs()
+    figure, panels = _new(11.5, 4.6, len(VERIFY_COSTS))
+    for axes, v in zip(panels, VERIFY_COSTS):
+        best = [[best_choice(alpha, pair.c, dict.fromkeys(PUBLISHED_KS, v)) for alpha in ALPHAS] for pair in pairs]
+        speeds = [[choice.speedup for choice in row] for row in best]
+        image = axes.imshow(speeds, cmap="Oranges", vmin=1.0, vmax=1.8, aspect="auto")
+        for y, row in enumerate(best):
+            for x, choice in enumerate(row):
+                light = choice.speedup < 1.45
+                text = f"{choice.speedup:.2f}×\nK = {choice.k}" if choice.k else "plain"
+                axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color="#111111" if light else "#ffffff")
+        axes.set_xticks(range(len(ALPHAS)), [f"{alpha:g}" for alpha in ALPHAS])
+        axes.set_yticks(range(len(pairs)), [f"{pair.pair}\n{pair.device}, c = {pair.c:.2f}" for pair in pairs])
+        axes.set(xlabel="alpha (assumed)")
+        axes.set_title(f"v = {v:g} (assumed)", loc="left", fontsize=11)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=panels, label="predicted speedup at the best K (×)\nplain decoding: 1", pad=0.015)
+    figure.suptitle(
+        "Llama pairs: predicted from PUBLISHED decode speeds (c) and assumed alpha and v; nothing here is measured",
+        fontweight="bold",
+        fontsize=12,
+    )
+    return figure
+
+
+def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.users == 1]
+
+
+def _styles(runs: Sequence[Run]) -> dict[str | None, dict[str, Any]]:
+    """Colour and marker of each drafter, the same in every plot, in the order of the runs."""
+    drafters = dict.fromkeys(run.get("drafter") for run in runs if run.k != "0")
+    looks = itertools.cycle(zip(SERIES, MARKERS))
+    return {drafter: {"color": color, "marker": marker} for drafter, (color, marker) in zip(drafters, looks)}
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(4 if max(map(len, labels)) < 24 else 3, len(labels))
+    )
+
+
+def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path) -> list[str]:
+    """Draw what can be drawn; returns the names. pairs: (slug, runs, headline run) of every pair."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted: list[tuple[str, Callable[..., Figure | None], tuple]] = [("llama_published", published_heat_map, ())]
+    for slug, runs, usual in pairs:
+        wanted += [
+            (f"speedup_by_k_{slug}", speedup_by_k, (runs,)),
+            (f"acceptance_by_position_{slug}", acceptance_plot, (runs,)),
+            (f"speed_by_prompt_{slug}", rates_by_prompt, (usual,)),
+            (f"time_per_round_{slug}", time_per_round, (runs,)),
+        ]
+    return [name for name, plot, arguments in wanted if draw(plot, folder / name, *arguments)]

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Who is fastest where: ours against transformers' own decoding, and `auto` against the best fixed K, by category."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from measuring.reports.document import NOT_MEASURED, Table, measured
+from measuring.reports.tables import identical, quotient
+from measuring.results import Row, Run
+from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+
+AUTO_WITHIN = 0.05  # of the best fixed K
+SLOWER = 0.95  # of plain decoding: less is slower beyond noise
+
+
+def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
+    """transformers' own decoding beside ours, by the seconds of whole requests (its prefill cannot be told from its
+    first round); same prompts, same process.
+    """
+    rows = []
+    for run in runs:
+        if run.users == 1 and peers:
+            ours, plain = sum(run.request_s()), sum(run.request_s("baseline_"))
+            rows.append((f"ours: {run.label}", ours, plain, identical(run)))
+    for peer in peers:
+        total = peer["summary"]
+        equal = f"{total['identical']} of {total['prompts']}"
+        rows.append((f"transformers: {peer['peer']}", total["request_s"], total["baseline_request_s"], equal))
+    cells = [
+        (name, f"{seconds:.2f}", measured(quotient(plain, seconds), "{:.2f}x"), equal)
+        for name, seconds, plain, equal in rows
+    ]
+    headers = ["decoding", "seconds, all requests", "against our plain decoding", "equal to plain"]
+    return Table(headers, cells or [[NOT_MEASURED] * 4])
+
+
+def fastest_by_category(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
+    """Whole requests against our plain decoding, category by category: ours, and of each of transformers' own ways to
+    decode the best K; the last column says whether one of ours is the fastest, plain decoding included.
+    """
+    ours = [run for run in _one_at_a_time(runs) if run.get("summary", "drafted")]
+    kinds = list(dict.fromkeys(peer["kind"] for peer in peers))
+    rows = []
+    for category in _categories(ours):
+        mine = [(_request_speedup(_of(run.rows, category), run), run.label) for run in ours]
+        best, which = max(((speed, label) for speed, label in mine if speed is not None), default=(None, NOT_MEASURED))
+        auto = next((speed for (speed, _), run in zip(mine, ours) if run.k == "auto"), None)
+        theirs = [_best_peer([peer for peer in peers if peer["kind"] == kind], category) for kind in kinds]
+        beaten = [speed for speed in theirs if speed is not None and best is not None and speed > best]
+        says = NOT_MEASURED if best is None or not theirs else "no" if beaten or best < 1.0 else "yes"
+        rows.append((category, *(measured(speed, "{:.2f}x") for speed in (auto, best)), which,
+                     *(measured(speed, "{:.2f}x") for speed in theirs), says))  # fmt: skip
+    headers = ["category", "ours, auto", "ours, fastest", "which"]
+    headers += [f"transformers: {kind}" for kind in kinds] + ["ours is fastest"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+
+
+def auto_by_category(runs: Sequence[Run]) -> Table:
+    """Decoding speed of `auto` against the best fixed K of the same drafter (plain decoding, 1.00x, is K = 0)."""
+    arms = [run for run in _one_at_a_time(runs) if run.get("summary", "drafted")]
+    rows = []
+    for auto in (run for run in arms if run.k == "auto"):
+        fixed = [run for run in arms if run.get("drafter") == auto.get("drafter") and run.k.isdecimal()]
+        for category in [*_categories([auto]), "all"]:
+            speed = auto.speedup_of(_of(auto.rows, category))
+            others = [(run.speedup_of(_of(run.rows, category)), run.k) for run in fixed]
+            best, k = max([(1.0, "0"), *(one for one in others if one[0] is not None)])
+            share = quotient(speed, best)
+            rows.append(
+                (
+                    f"{auto.get('drafter')}: {category}",
+                    f"{best:.2f}x (K = {k})" if fixed else NOT_MEASURED,
+                    measured(speed, "{:.2f}x"),
+                    measured(share, "{:.2f}"),
+                    NOT_MEASURED if share is None or not fixed else "yes" if share >= 1 - AUTO_WITHIN else "no",
+                    NOT_MEASURED if speed is None else "yes" if speed < SLOWER else "no",
+                )
+            )
+    headers = ["drafter: category", "best fixed K", "auto", "auto / best", f"within {AUTO_WITHIN:.0%}", "below plain"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+
+
+def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.users == 1]
+
+
+def _categories(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(row["category"] for run in runs for row in run.rows))
+
+
+def _of(rows: Sequence[Row], category: str) -> list[Row]:
+    return [row for row in rows if category in (row["category"], "all")]
+
+
+def _request_speedup(rows: Sequence[Row], run: Run) -> float | None:
+    part = Run({"prompts": rows}, run.shared)
+    return ratio(sum(part.request_s("baseline_")), sum(part.request_s()))
+
+
+def _best_peer(peers: Sequence[dict[str, Any]], category: str) -> float | None:
+    """Of the K that were run, the fastest."""
+    rows = [_of(peer["prompts"], category) for peer in peers]
+    speeds = [ratio(sum(r["baseline_request_s"] for r in part), sum(r["request_s"] for r in part)) for part in rows]
+    return max((speed for speed in speeds if speed is not None), default=None)

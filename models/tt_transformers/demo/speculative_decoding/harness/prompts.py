@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Prompt files in tt-metal's format: a JSON list of {"prompt": text}, here with an optional "category"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SAMPLE_PROMPTS = Path(__file__).parents[1] / "sample_prompts.json"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One request: its text, and the kind of task it is (for per-category tables)."""
+
+    text: str
+    category: str = "other"
+
+
+def load_prompts(path: Path | str) -> list[Prompt]:
+    """Read a prompts file.
+
+    Raises:
+        BadInput: no such file, not UTF-8, not JSON, or an entry that is not {"prompt": non-empty text}; names the
+            entry.
+    """
+    path = Path(path)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicate_keys)
+    except FileNotFoundError:
+        raise BadInput(f"there is no prompts file {path}") from None
+    except OSError as error:
+        raise BadInput(f"the prompts file {path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the prompts file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"the prompts file {path} is not JSON: {error}") from error
+    except ValueError as error:
+        raise BadInput(f"the prompts file {path}: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise BadInput(f'the prompts file {path} must hold a non-empty JSON list of {{"prompt": "..."}} entries')
+    return [_prompt(entry, f"entry {number} of {path}") for number, entry in enumerate(entries, start=1)]
+
+
+def _without_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an entry names {twice!r} twice")
+    return dict(pairs)
+
+
+def _prompt(entry: object, where: str) -> Prompt:
+    text = entry.get("prompt") if isinstance(entry, dict) else None
+    category = entry.get("category", "other") if isinstance(entry, dict) else None
+    if not isinstance(text, str) or not isinstance(category, str):
+        raise BadInput(f'{where} must be an object with a text "prompt" (and, if any, a text "category")')
+    return Prompt(checked_text(text, where), category)
+
+
+def checked_text(text: str, where: str) -> str:
+    """`text` itself; BadInput if there is nothing in it."""
+    if not text.strip():
+        raise BadInput(f"{where} is an empty prompt; give it some text")
+    return text
+
+
+def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Token ids, in the model's chat template where its tokenizer has one."""
+    if tokenizer.chat_template is None:
+        return list(tokenizer.encode(prompt.text))
+    messages = [{"role": "user", "content": prompt.text}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def decoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], str]:
+    """Token ids of one sequence -> its text. (transformers declares decode for batches too, whose texts are a list.)"""
+    return cast("Callable[[Sequence[int]], str]", tokenizer.decode)

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The result JSON (schema 1): what a run was, what every prompt gave, and what follows from it all. Missing is null."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import PromptComparison
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord, ratio
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What was run, as the result JSON names it."""
+
+    pair: str | None
+    target: str
+    draft: str | None
+    drafter: str
+    backend: str
+    device: str
+    dtype: str
+    num_draft_tokens: int
+    lookahead: str
+    batch_size: int
+    exact: bool
+    max_new_tokens: int
+    num_repeats: int
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": metadata.version("transformers"),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
+    """One prompt: tokens of both arms, and medians over the repeats of what was timed."""
+    ours, plain = comparison.speculative, comparison.baseline
+    rounds = ours[0].rounds
+    decode_s = comparison.typical(ours, lambda r: r.decode_s)
+    baseline_s = comparison.typical(plain, lambda r: r.decode_s)
+    ttft_ms = comparison.typical(ours, lambda r: r.ttft_ns / 1e6)
+    decode_tps = ratio(len(comparison.tokens) - 1, decode_s)
+    baseline_tps = ratio(len(plain[0].tokens) - 1, baseline_s) if plain else None
+    return {
+        "prompt": comparison.request.prompt.text,
+        "category": comparison.request.prompt.category,
+        "prompt_tokens": len(comparison.request.token_ids),
+        "tokens": comparison.tokens,
+        "baseline_tokens": comparison.baseline_tokens,
+        "identical": comparison.identical,
+        "first_divergence": comparison.first_divergence,
+        "divergence_top2_gap": comparison.divergence_gap,
+        "finish_reason": ours[0].finish_reason,
+        "text": ours[0].text,
+        "origins": ours[0].origins,
+        "sources": ours[0].sources,
+        "ttft_ms": ttft_ms,
+        "target_ttft_ms": comparison.typical(ours, lambda r: r.target_ttft_ns / 1e6),
+        "baseline_ttft_ms": comparison.typical(plain, lambda r: r.ttft_ns / 1e6),
+        "decode_s": decode_s,
+        "baseline_decode_s": baseline_s,
+        "decode_tps": decode_tps,
+        "baseline_decode_tps": baseline_tps,
+        "speedup": metrics.speedup(decode_tps, baseline_tps),
+        "rounds": len(rounds),
+        "drafted": ours[0].drafted,
+        "accepted": ours[0].accepted,
+        "accepted_per_position": metrics.accepted_per_position(rounds),
+        "acceptance_rate": metrics.acceptance_rate(rounds),
+        "tokens_per_round": metrics.tokens_per_round(rounds),
+        "drafted_per_round": [r.drafted for r in rounds],
+        "accepted_per_round": [r.accepted for r in rounds],
+    }
+
+
+def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Totals over the prompts, and what the round model (alpha, c, v) makes of them."""
+    rounds = [r for comparison in comparisons for result in comparison.speculative for r in result.rounds]
+    timed = _batch_rounds(comparisons)
+    steps = [step for comparison in comparisons for result in comparison.baseline for step in result.step_ns]
+    model = metrics.RoundModel.measured(rounds, steps)
+    compared = [record for record in records if record["baseline_decode_s"] is not None]
+    decode_s = _wall_clock(comparisons, records, "decode_s")
+    baseline_s = _wall_clock(comparisons, records, "baseline_decode_s") if compared else None
+    decode_tps = ratio(_after_first([comparison.speculative[0] for comparison in comparisons]), decode_s)
+    baseline_tps = ratio(_after_first([c.baseline[0] for c in comparisons]), baseline_s) if compared else None
+    return {
+        "prompts": len(records),
+        "identical": sum(row["identical"] for row in judged) if (judged := _judged(records)) else None,
+        "per_k": per_k(rounds),
+        "per_source": per_source(comparisons),
+        "new_tokens": sum(len(record["tokens"]) for record in records),
+        "decode_s": decode_s,
+        "baseline_decode_s": baseline_s,
+        "decode_tps": decode_tps,
+        "baseline_decode_tps": baseline_tps,
+        "rounds": sum(record["rounds"] for record in records),
+        "drafted": sum(record["drafted"] for record in records),
+        "accepted": sum(record["accepted"] for record in records),
+        "accepted_per_position": metrics.accepted_per_position(rounds),
+        "acceptance_rate": metrics.acceptance_rate(rounds),
+        "tokens_per_round": metrics.tokens_per_round(rounds),
+        "alpha": model.alpha,
+        "c": model.c,
+        "v": model.v,
+        "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
+        "speedup": metrics.speedup(decode_tps, baseline_tps),
+        "time_split": {
+            "draft_s": sum(r.draft_ns for r in timed) / 1e9,
+            "verify_s": sum(r.verify_ns for r in timed) / 1e9,
+            "host_s": sum(r.host_ns for r in timed) / 1e9,
+        },
+    }
+
+
+def _judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if record["identical"] is not None]
+
+
+def _wall_clock(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]], key: str) -> float:
+    """Users of one batch decode at the same time: a batch lasts as long as its slowest user."""
+    batches: dict[int, float] = {}
+    for comparison, record in zip(comparisons, records, strict=True):
+        batches[comparison.batch] = max(batches.get(comparison.batch, 0.0), record[key])
+    return sum(batches.values())
+
+
+def _batch_rounds(comparisons: Sequence[PromptComparison]) -> list[RoundRecord]:
+    """Every round once: the users of a batch share its times."""
+    seen: dict[tuple[int, int, int], RoundRecord] = {}
+    for comparison in comparisons:
+        for repeat, result in enumerate(comparison.speculative):
+            for record in result.rounds:
+                seen.setdefault((comparison.batch, repeat, record.index), record)
+    return list(seen.values())
+
+
+def per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
+    """One entry per number of tokens drafted in a round (0: plain rounds)."""
+    entries = []
+    for k in sorted({r.drafted for r in rounds}):
+        of_k = [r for r in rounds if r.drafted == k]
+        entries.append(
+            {
+                "k": k,
+                "rounds": len(of_k),
+                "acceptance_rate": metrics.acceptance_rate(of_k),
+                "tokens_per_round": metrics.tokens_per_round(of_k),
+                "verify_ms": metrics.median([r.verify_ns / 1e6 for r in of_k]),
+                "draft_ms": metrics.median([r.draft_ns / 1e6 for r in of_k]),
+            }
+        )
+    return entries
+
+
+def per_source(comparisons: Sequence[PromptComparison]) -> dict[str, int]:
+    """Accepted tokens by the drafter that proposed them."""
+    return dict(Counter(source for comparison in comparisons for source in comparison.speculative[0].sources if source))
+
+
+def _after_first(results: Sequence[GenerationResult]) -> int:
+    return sum(len(result.tokens) - 1 for result in results)
+
+
+def run_record(
+    settings: RunSettings, sampling: SamplingParams, comparisons: Sequence[PromptComparison]
+) -> dict[str, Any]:
+    """The whole result, ready for json."""
+    prompts = [prompt_record(comparison) for comparison in comparisons]
+    return {
+        "schema": SCHEMA,
+        **{name: getattr(settings, name) for name in RunSettings.__dataclass_fields__},
+        "sampling": asdict(sampling),
+        "environment": environment(),
+        "prompts": prompts,
+        "summary": summary_record(comparisons, prompts),
+    }
+
+
+def write_json(record: dict[str, Any], path: Path) -> None:
+    """Write whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

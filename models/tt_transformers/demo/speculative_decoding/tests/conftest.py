@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""A mesh of one device, real or simulated, and a tiny random Llama for it. Skips with the reason where there is none.
+
+    PYTHONPATH=$PWD:$TT_METAL_HOME pytest tests/device [-k one_test]
+
+TT_METAL_HOME is a tt-metal checkout (its Python tree is enough), ttnn may come from PyPI. On the simulator, set
+TT_METAL_SIMULATOR and TT_METAL_SLOW_DISPATCH_MODE=1; a prefill takes about 70 seconds there, a decode 15.
+"""
+
+import json
+import os
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+VOCAB, DIM, HEADS, KV_HEADS, HEAD_DIM = 1024, 512, 8, 2, 64
+TRACE_REGION_SIZE = 30_000_000
+SLOW_DISPATCH = os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "timeout: pytest-timeout's, where that is installed")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.timeout(7200))  # a simulator is slow
+
+
+def write_checkpoint(folder, seed: int) -> str:
+    """A one-layer random Llama as Hugging Face stores it; written by hand, so that transformers 4.57 and 5 read it."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    q, kv, prefix = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM, "model.layers.0"
+    shapes = {
+        "model.embed_tokens": (VOCAB, DIM),
+        "lm_head": (VOCAB, DIM),
+        f"{prefix}.self_attn.q_proj": (q, DIM),
+        f"{prefix}.self_attn.k_proj": (kv, DIM),
+        f"{prefix}.self_attn.v_proj": (kv, DIM),
+        f"{prefix}.self_attn.o_proj": (DIM, q),
+        f"{prefix}.mlp.gate_proj": (2 * DIM, DIM),
+        f"{prefix}.mlp.up_proj": (2 * DIM, DIM),
+        f"{prefix}.mlp.down_proj": (DIM, 2 * DIM),
+    }
+    weights = {f"{name}.weight": 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    for norm in (f"{prefix}.input_layernorm", f"{prefix}.post_attention_layernorm", "model.norm"):
+        weights[f"{norm}.weight"] = torch.ones(DIM)
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": DIM,
+        "intermediate_size": 2 * DIM,
+        "num_hidden_layers": 1,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "head_dim": HEAD_DIM,
+        "vocab_size": VOCAB,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "torch_dtype": "bfloat16",
+    }
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(VOCAB)}, "unk_token": "t2"},
+    }
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "t0",
+        "eos_token": "t1",
+        "unk_token": "t2",
+    }
+    folder.mkdir()
+    save_file({name: w.bfloat16() for name, w in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    for name, content in {"config": config, "tokenizer": tokenizer, "tokenizer_config": tokenizer_config}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """The tiny model's directory; its name says nothing that tt_transformers knows."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random-llama", seed=0)
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint):
+    """tokens -> logits [len, V] of the same model in transformers, fp32 on the host."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(checkpoint).float().eval()
+
+    @torch.no_grad()
+    def logits(tokens):
+        return model(torch.tensor([tokens])).logits[0]
+
+    return logits
+
+
+@pytest.fixture(scope="session")
+def mesh_device(tmp_path_factory):
+    """One device. Weight caches go to a temporary directory: a random model must not meet an older one's."""
+    pytest.importorskip("ttnn", reason="ttnn is not installed, so there is no Tenstorrent device to open")
+    from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+    from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
+
+    try:
+        ttnn = load_upstream().ttnn
+    except ModelUnavailable as reason:
+        pytest.skip(str(reason))
+    try:
+        devices = ttnn.get_num_devices()
+    except RuntimeError as reason:
+        if "TT_METAL_SIMULATOR" in os.environ:
+            raise
+        pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
+    if devices == 0:
+        pytest.skip("ttnn finds no device")
+    with _environment(TT_CACHE_PATH=str(tmp_path_factory.mktemp("tensor_cache")), HF_MODEL=None):
+        mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=0 if SLOW_DISPATCH else TRACE_REGION_SIZE)
+        try:
+            yield mesh
+        finally:
+            ttnn.close_mesh_device(mesh)
+
+
+@contextmanager
+def _environment(**wanted):
+    found = {name: os.environ.pop(name, None) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in found.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["untraced", "traced"])
+def enable_trace(request):
+    """Both ways; slow dispatch, and so the simulator, has no traces."""
+    if request.param and SLOW_DISPATCH:
+        pytest.skip("TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces")
+    return request.param

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Several tokens of a sequence in one decode of tt_transformers, on a real or simulated Wormhole: are they right?"""
+
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models
+
+# In fp32 each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation or more: no
+# rounding of the device's decides between two.
+PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(12)).tolist()
+OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
+MAX_SEQ_LEN = 128
+LIMIT = 8
+
+
+def pcc(rows, expected):
+    """Pearson correlation of two tensors' entries."""
+    return float(torch.corrcoef(torch.stack([rows.flatten().double(), expected.flatten().double()]))[0, 1])
+
+
+@contextmanager
+def opened(mesh_device, enable_trace, requests, users=1):
+    """Models on the mesh, closed again; untraced, nothing is run that no test asks for."""
+    options = {"users": users, "max_seq_len": MAX_SEQ_LEN, "enable_trace": enable_trace, "warmup": enable_trace}
+    with ExitStack() as stack:
+        runners = open_models(mesh_device, requests, **options)
+        for runner in runners:
+            stack.callback(runner.close)
+        yield runners
+
+
+@pytest.fixture
+def target(mesh_device, checkpoint, enable_trace):
+    """One user, T of 1 and 4, ids and logits."""
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4), logits=True)
+    with opened(mesh_device, enable_trace, [request]) as (runner,):
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def greedy_text(mesh_device, checkpoint, enable_trace):
+    """What the model writes after PROMPT on this device, one token per decode of the same compiled batch."""
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4))
+    with opened(mesh_device, enable_trace, [request]) as (runner,):
+        (result,) = SpeculativeGenerator(runner).generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
+    return result.tokens
+
+
+def test_every_row_of_three_verifies(target, reference):
+    """Rows 30..33 cross into the second cache block; each verify overwrites what the one before wrote too much."""
+    prefilled = target.prefill([PROMPT])
+    assert pcc(prefilled[0], reference(PROMPT)[-1]) > 0.99
+    context = list(PROMPT)
+    for verified, accepted in (([7, 100, 200, 300], 1), ([8, 400, 500, 600], 3), ([9, 700, 800, 900], 0)):
+        rows = target.forward(torch.tensor([verified]), [len(context)])[0]
+        expected = reference(context + verified)[len(context) :]
+        correlations = [pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)]
+        assert min(correlations) > 0.99, f"position {len(context)}: {correlations}"
+        context += verified[: 1 + accepted]
+
+
+def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
+    """The same verify with upstream's own write loses rows, so the test above can fail."""
+    if enable_trace:
+        pytest.skip("a captured trace keeps the write that it was captured with")
+    step = target._step(4, False)
+    monkeypatch.setattr(step._kv_write, "prepare", lambda current_pos, page_table: [current_pos])
+    target.prefill([PROMPT])
+    verified = [7, 100, 200, 300]
+    rows = target.forward(torch.tensor([verified]), [len(PROMPT)])[0]
+    expected = reference(PROMPT + verified)[len(PROMPT) :]
+    assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) < 0.99
+
+
+class ScriptedDrafter:
+    """Knows the text, and is right about as many tokens of each draft as the script says."""
+
+    name, feature_layers = "scripted", ()
+
+    def __init__(self, prompt, text, right):
+        self.prompt, self.text, self.right = prompt, text, list(right)
+        self.accepted = []
+
+    def start(self, prompts, prompt_features=None):
+        pass
+
+    def expect(self, contexts):
+        return [self.name] * len(contexts)
+
+    def propose(self, contexts, counts, *, sampling, generators, min_probability=0.0):
+        written, right = len(contexts[0]) - len(self.prompt), self.right.pop(0)
+        coming = self.text[written : written + counts[0]]
+        tokens = [token if j < right else (token + 1) % 1024 for j, token in enumerate(coming)]
+        return Draft([tokens], [None], [[self.name] * len(tokens)])
+
+    def observe(self, accepted_counts, features):
+        self.accepted += accepted_counts
+
+    def close(self):
+        pass
+
+
+def test_speculation_is_greedy_decoding(greedy_text, target):
+    drafter = ScriptedDrafter(PROMPT, greedy_text, right=[0, 3, 1])
+    generator = SpeculativeGenerator(target, drafter, num_draft_tokens=3)
+    (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
+    assert result.tokens == greedy_text
+    assert drafter.accepted == [0, 3, 1]  # an empty, a full and a partial acceptance
+
+
+def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, enable_trace, greedy_text):
+    """The model drafts for itself, so rounds are fully accepted and the draft catches up with two tokens."""
+    requests = [
+        ModelRequest(model_id=checkpoint, tokens_per_user=(4,)),
+        ModelRequest(model_id=checkpoint, tokens_per_user=(1, 2)),
+    ]
+    with opened(mesh_device, enable_trace, requests) as (target, draft):
+        generator = SpeculativeGenerator(target, ModelDrafter(draft), num_draft_tokens=3)
+        (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
+    assert result.tokens == greedy_text
+
+
+def test_two_users_in_one_verify(mesh_device, checkpoint, enable_trace, reference):
+    """Rows u*T + j of two users at different positions, then one of them idle."""
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(3,), ids=False, logits=True)
+    with opened(mesh_device, enable_trace, [request], users=2) as (runner,):
+        runner.prefill([PROMPT, OTHER])
+        both = runner.forward(torch.tensor([[7, 8, 9], [10, 11, 12]]), [len(PROMPT), len(OTHER)])
+        alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)])
+    for rows, context, verified in (
+        (both[0], PROMPT, [7, 8, 9]),
+        (both[1], OTHER, [10, 11, 12]),
+        (alone[1], OTHER, [10, 13, 14]),
+    ):
+        expected = reference(context + verified)[len(context) :]
+        assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) > 0.99
+
+
+def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, enable_trace, reference):
+    """A third of the output ids, which is no whole number of tiles."""
+    kept = list(range(0, 1024, 3))
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(2,), ids=False, logits=True, head_token_ids=kept)
+    with opened(mesh_device, enable_trace, [request]) as (runner,):
+        prefilled = runner.prefill([PROMPT])
+        rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)])[0]
+    expected = reference([*PROMPT, 7, 8])[len(PROMPT) - 1 :]
+    for row, wanted in zip([prefilled[0], *rows], expected, strict=True):
+        assert pcc(row[kept], wanted[kept]) > 0.99
+        assert int(torch.isfinite(row).sum()) == len(kept)

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The stock model alone: upstream's own create_tt_model and Generator at batch 1, as simple_text_demo runs them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from loguru import logger
+from torch import Tensor
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
+from models.tt_transformers.demo.speculative_decoding.tt.loading import (
+    LoadedModel,
+    check_environment,
+    load_upstream,
+    model_environment,
+)
+from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
+from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
+
+
+class StockRunner(TTModelRunner):
+    """One user, one token per forward, nothing of ours in the model: the baseline that a pair is measured against.
+
+    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does, else on the host (with a
+    warning).
+    """
+
+    def __init__(self, model: LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
+        super().__init__(model, max_tokens_per_user=1, enable_trace=enable_trace)
+        self._page_table = torch.tensor([model.cache.table_row(0)], dtype=torch.int32)
+        self._greedy = _greedy_on_device() if sample_on_device else None
+        self._fresh = True  # the first decode after a prefill must not go on from the last generation's device state
+
+    def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
+        """Compile both halves and capture the decode; the cache holds garbage afterwards."""
+        self._compile_prefill()
+        try:
+            self._first_decode(argmax_only)
+        except RuntimeError as reason:
+            if self._greedy is None:
+                raise
+            logger.warning(f"{self.name}: upstream cannot sample on this device ({reason}); argmax on the host instead")
+            self._greedy = None
+            self._first_decode(argmax_only)
+
+    def _first_decode(self, argmax_only: bool) -> None:
+        self.prefill([[0]])
+        self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
+
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+        """See ModelRunner."""
+        self._fresh = True
+        return super().prefill(prompts, features=features)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Sequence[int],
+        *,
+        lengths: Sequence[int] | None = None,
+        argmax_only: bool = False,
+        features: Sequence[int] = (),
+    ) -> Tensor:
+        """See ModelRunner; T is 1. On-device sampling feeds its own token back, which for plain decoding is the same
+        one."""
+        self._refuse_features(features)
+        if tokens.shape != (1, 1):
+            raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")
+        on_device = self._greedy if argmax_only else None
+        output, _ = self._prefiller.decode_forward(
+            tokens[:, 0],
+            torch.tensor(positions),
+            page_table=self._page_table,
+            kv_cache=[self._live.kv_cache],
+            enable_trace=self.enable_trace,
+            sampling_params=on_device,
+            reset_batch=self._fresh,
+        )
+        self._fresh = False
+        if on_device is not None:
+            return output.reshape(1, 1).to(torch.int64)
+        logits = output.reshape(1, 1, -1)[..., : self.vocab_size].float()
+        return logits.argmax(-1) if argmax_only else logits
+
+    def close(self) -> None:
+        """Release the stock Generator's traces with it."""
+        self._prefiller = None
+        super().close()
+
+
+def open_stock(
+    mesh_device: Any,
+    model_id: str,
+    *,
+    max_seq_len: int = 1024,
+    optimizations: str = "performance",
+    enable_trace: bool = True,
+    sample_on_device: bool | None = None,
+) -> StockRunner:
+    """Load a model through upstream's create_tt_model at batch 1.
+
+    Args:
+        sample_on_device: default: where upstream supports it.
+
+    Raises:
+        BadInput, ModelUnavailable.
+    """
+    check_environment(model_id)
+    upstream = load_upstream()
+    common = importlib.import_module("models.tt_transformers.tt.common")
+    if not hasattr(common, "create_tt_model"):
+        raise ModelUnavailable("models.tt_transformers.tt.common has no create_tt_model; use tt-metal of 2026-06-22")
+    cache = CacheLayout(1, max_seq_len)
+    precision = getattr(upstream.DecodersPrecision, optimizations)
+    with model_environment(model_id):
+        args, transformer, kv_cache, _ = common.create_tt_model(
+            mesh_device,
+            instruct=True,
+            max_batch_size=1,
+            optimizations=lambda model_args: precision(model_args.n_layers, model_args.model_name),
+            max_seq_len=upstream.get_padded_prefill_len(max_seq_len),
+            paged_attention_config=upstream.PagedAttentionConfig(
+                block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks
+            ),
+        )
+    writes = RowWrites(upstream.ttnn.experimental)  # unused: the stock Attention writes as it always did
+    model = LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
+    supported = bool(getattr(transformer, "_supports_on_device_sampling", False))
+    on_device = supported if sample_on_device is None else sample_on_device
+    return StockRunner(model, enable_trace=enable_trace, sample_on_device=on_device)
+
+
+def _greedy_on_device() -> Any:
+    """Upstream's request for argmax on the device, as simple_text_demo makes it."""
+    sampling = importlib.import_module("models.common.sampling")
+    return sampling.SamplingParams(temperature=0.0, top_k=32, top_p=0.08)

@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""What this package takes from ttnn and tt_transformers: found by name, configured per model, loaded.
+
+tt_transformers knows a model by the environment variables HF_MODEL and TT_CACHE_PATH, and its weight cache does not
+name the model; both are set for one model at a time and put back as they were. Importing this file needs neither ttnn
+nor a checkout.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import importlib
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loguru import logger
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
+from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites, row_safe_attention
+from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
+
+_TT = "models.tt_transformers.tt"
+_WRITTEN_FOR = (
+    "this package is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
+)
+# (module, attribute path, parameters that are passed by name)
+_EXPECTED = (
+    ("ttnn", "slice", ()),
+    ("ttnn", "argmax", ()),
+    ("ttnn", "to_torch", ()),
+    ("ttnn", "get_device_tensors", ()),
+    ("ttnn", "get_memory_view", ()),
+    ("ttnn", "BufferType.DRAM", ()),
+    ("ttnn", "BufferType.TRACE", ()),
+    ("ttnn", "bfloat8_b", ()),
+    ("ttnn", "release_trace", ()),
+    ("ttnn", "synchronize_device", ()),
+    (f"{_TT}.common", "PagedAttentionConfig", ("block_size", "max_num_blocks")),
+    (f"{_TT}.common", "get_padded_prefill_len", ()),
+    (f"{_TT}.model_config", "ModelArgs", ("instruct", "max_batch_size", "optimizations", "max_seq_len")),
+    (f"{_TT}.model_config", "ModelArgs.load_state_dict", ()),
+    (f"{_TT}.model_config", "ModelArgs.weight_cache_path", ()),
+    (f"{_TT}.model_config", "ModelArgs.get_state_dict_prefix", ()),
+    (f"{_TT}.model_config", "DecodersPrecision.performance", ()),
+    (f"{_TT}.model_config", "DecodersPrecision.accuracy", ()),
+    (f"{_TT}.model_config", "TensorGroup.KV_CACHE", ()),
+    (f"{_TT}.attention", "Attention.forward_decode", ()),
+    (f"{_TT}.model", "Transformer", ("paged_attention_config", "attention_class")),
+    (f"{_TT}.model", "Transformer.ttnn_decode_forward", ()),
+    (f"{_TT}.model", "Transformer.prepare_inputs_prefill", ("page_table",)),
+    (
+        f"{_TT}.model",
+        "Transformer.ttnn_prefill_forward",
+        ("rot_mats_global", "page_table", "kv_cache", "get_last_token"),
+    ),
+    (f"{_TT}.model", "Transformer.process_logits_after_prefill_trace", ("last_token_idx",)),
+    (f"{_TT}.generator", "Generator.decode_forward", ("page_table", "kv_cache", "enable_trace", "read_from_device")),
+    (
+        f"{_TT}.generator",
+        "Generator.prefill_forward_text",
+        ("page_table", "kv_cache", "prompt_lens", "enable_trace", "warmup_prefill"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The names of ttnn and tt_transformers that this package uses."""
+
+    ttnn: ModuleType
+    ModelArgs: type
+    DecodersPrecision: Any
+    TensorGroup: Any
+    Attention: type
+    Transformer: type
+    Generator: type
+    PagedAttentionConfig: type
+    get_padded_prefill_len: Any
+
+
+def load_upstream() -> Upstream:
+    """Import ttnn and tt_transformers.
+
+    Raises:
+        ModelUnavailable: one of them is not there, or lacks something expected; the message names it.
+    """
+    for module, path, parameters in _EXPECTED:
+        _require(module, path, parameters)
+    modules = {
+        name: importlib.import_module(f"{_TT}.{name}")
+        for name in ("common", "model_config", "attention", "model", "generator")
+    }
+    return Upstream(
+        ttnn=importlib.import_module("ttnn"),
+        ModelArgs=modules["model_config"].ModelArgs,
+        DecodersPrecision=modules["model_config"].DecodersPrecision,
+        TensorGroup=modules["model_config"].TensorGroup,
+        Attention=modules["attention"].Attention,
+        Transformer=modules["model"].Transformer,
+        Generator=modules["generator"].Generator,
+        PagedAttentionConfig=modules["common"].PagedAttentionConfig,
+        get_padded_prefill_len=modules["common"].get_padded_prefill_len,
+    )
+
+
+def _require(module: str, path: str, parameters: tuple[str, ...]) -> None:
+    try:
+        found: Any = importlib.import_module(module)
+    except ImportError as error:
+        remedy = (
+            "pip install ttnn"
+            if module == "ttnn"
+            else "put a tt-metal checkout on PYTHONPATH and install its requirements"
+        )
+        raise ModelUnavailable(f"{module} cannot be imported ({error}); {remedy}") from error
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise ModelUnavailable(f"{module} has no {path}; {_WRITTEN_FOR}")
+        found = getattr(found, name)
+    missing = [name for name in parameters if name not in inspect.signature(found).parameters]
+    if missing:
+        raise ModelUnavailable(f"{module}.{path} takes no argument {missing[0]}; {_WRITTEN_FOR}")
+
+
+def model_cache_path(model_id: str) -> str:
+    """A weight-cache directory of the model's own, under TT_CACHE_PATH or upstream's default model_cache/.
+
+    tt-metal's CI names HF_MODEL in TT_CACHE_PATH already; then the other model's directory is beside that one.
+    """
+    local = Path(model_id).expanduser()
+    name = str(local.resolve()) if local.exists() else model_id
+    root = (os.environ.get("TT_CACHE_PATH") or "model_cache").rstrip("/")
+    named = "/" + os.environ.get("HF_MODEL", "").strip("/")
+    return str(Path(root.removesuffix(named)) / name.strip("/"))
+
+
+@contextmanager
+def model_environment(model_id: str) -> Iterator[None]:
+    """HF_MODEL and TT_CACHE_PATH as ModelArgs must find them for this model; afterwards both are as they were."""
+    wanted = {"HF_MODEL": model_id, "TT_CACHE_PATH": model_cache_path(model_id)}
+    found = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in found.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def check_environment(*model_ids: str) -> None:
+    """Refuse an HF_MODEL that names another model than those that are to run: the user may expect that one.
+
+    Compared by last path component, as tt-metal itself does when it looks up trace regions and tensor caches.
+    """
+    found = os.environ.get("HF_MODEL")
+    names = [model_id.rstrip("/").split("/")[-1] for model_id in model_ids]
+    if found and found.rstrip("/").split("/")[-1] not in names:
+        raise BadInput(
+            f"HF_MODEL is {found}, but {' and '.join(model_ids)} were asked for; unset HF_MODEL or set it to the first"
+        )
+
+
+def read_model_args(
+    upstream: Upstream,
+    mesh_device: Any,
+    model_id: str,
+    *,
+    batch: int,
+    max_seq_len: int,
+    optimizations: str,
+    instruct: bool = True,
+) -> Any:
+    """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights.
+
+    Args:
+        batch: rows of the compiled decode batch, one of 1, 2, 4, 8, 16, 32.
+        max_seq_len: tokens of prompt and continuation that one user may hold; a prefill's padding comes on top.
+        optimizations: "performance" or "accuracy", upstream's named precisions.
+
+    Raises:
+        BadInput: the model cannot use this mesh or this length. ModelUnavailable: the model cannot be found.
+    """
+    if optimizations not in ("performance", "accuracy"):
+        raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")
+    rows, columns = tuple(mesh_device.shape)
+    if rows != 1:
+        raise BadInput(
+            f"a mesh of {rows}x{columns} devices, over whose rows upstream would split the users; open one row, "
+            f"such as 1x{columns}"
+        )
+    precision = getattr(upstream.DecodersPrecision, optimizations)
+    try:
+        with model_environment(model_id):
+            args = upstream.ModelArgs(
+                mesh_device,
+                instruct=instruct,
+                max_batch_size=batch,
+                optimizations=lambda model_args: precision(model_args.n_layers, model_args.model_name),
+                max_seq_len=upstream.get_padded_prefill_len(max_seq_len),
+            )
+    except AssertionError as error:  # upstream's own check of heads against devices
+        raise BadInput(
+            f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}; open a smaller mesh"
+        ) from error
+    except OSError as error:  # transformers: no such model, no network, no access
+        raise ModelUnavailable(f"{model_id} cannot be read: {error}") from error
+    if args.max_context_len and max_seq_len > args.max_context_len:
+        raise BadInput(f"max_seq_len {max_seq_len} exceeds the {args.max_context_len} positions that {model_id} knows")
+    return args
+
+
+@dataclass
+class LoadedModel:
+    """One model on the mesh: upstream's Transformer with its paged cache, and how its attention layers write."""
+
+    upstream: Upstream
+    mesh_device: Any
+    args: Any
+    transformer: Any
+    kv_cache: list[list[Any]]  # per layer: keys and values, [num_blocks, kv heads, 32, head_dim]
+    writes: RowWrites
+    cache: CacheLayout
+    head: TrimmedHead | None = None
+
+    def free(self) -> None:
+        """Drop the device tensors; upstream's modules are full of cycles, so they are collected at once."""
+        self.transformer, self.kv_cache = None, []
+        gc.collect()
+
+
+def load_model(
+    upstream: Upstream, mesh_device: Any, args: Any, cache: CacheLayout, *, head: TrimmedHead | None = None
+) -> LoadedModel:
+    """Load the weights of a model that read_model_args described, with a row-safe Attention and a cache of this layout.
+
+    Upstream's create_tt_model passes no attention_class, so its dozen lines are done here.
+
+    Args:
+        head: compute only these output ids, whole tiles of them; args describe the trimmed model afterwards.
+    """
+    writes = RowWrites(upstream.ttnn.experimental)
+    logger.info(f"Loading {args.model_name}")
+    dtype = upstream.ttnn.bfloat8_b
+    state_dict = args.load_state_dict()
+    if head is not None:
+        state_dict = trim_output_layer(args, state_dict, head)
+    transformer = upstream.Transformer(
+        args=args,
+        mesh_device=mesh_device,
+        dtype=dtype,
+        state_dict=state_dict,
+        weight_cache_path=args.weight_cache_path(dtype),
+        paged_attention_config=upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks),
+        attention_class=row_safe_attention(upstream.Attention, writes),
+    )
+    kv_cache = [layer.attention.layer_past for layer in transformer.layers]
+    return LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache, head)
+
+
+def trim_output_layer(args: Any, state_dict: dict[str, Any], head: TrimmedHead) -> dict[str, Any]:
+    """Make `args` describe a model whose output layer has the rows of `head` only; returns its weights.
+
+    Upstream sizes all that follows the last norm by args.vocab_size, and the embedding by its own weight. Its cache of
+    converted weights knows an output layer by its size alone, so each choice of ids gets a directory of its own.
+    """
+    name = args.get_state_dict_prefix("", None) + "output.weight"
+    digest = hashlib.sha256(head.token_ids.numpy().tobytes()).hexdigest()[:16]
+    args.model_cache_path = args.model_cache_path / f"head-{len(head)}-{digest}"
+    args.vocab_size = args.padded_vocab_size = len(head)
+    return {**state_dict, name: state_dict[name][head.token_ids]}

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Target and draft on one mesh: checked, planned, loaded, and warmed up in the order that keeps traces safe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loguru import logger
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.record_extras import watch_load
+from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt.loading import (
+    Upstream,
+    check_environment,
+    load_model,
+    load_upstream,
+    read_model_args,
+)
+from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
+from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRequest:
+    """One model that is to be opened, and every kind of forward that will be asked of it.
+
+    Attributes:
+        model_id: Hugging Face id or path.
+        tokens_per_user: the values of T; each gets a trace of its own, and a narrower forward uses the next wider one.
+        ids: forwards that end in argmax ids.
+        logits: forwards that end in logits (sampling, or a drafter that stops when unsure).
+        head_token_ids: compute only these output ids (a draft's trimmed head); None: all.
+    """
+
+    model_id: str
+    tokens_per_user: tuple[int, ...]
+    ids: bool = True
+    logits: bool = False
+    head_token_ids: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):
+            raise BadInput(
+                f"nothing to run on {self.model_id}: give at least one number of tokens per user, and ids or logits"
+            )
+
+    def compiled_batch(self, users: int) -> int:
+        """Rows of the decode batch that tt_transformers compiles: 1, 2, 4, 8, 16 or 32. Raises BadInput beyond."""
+        return RowLayout(users, max(self.tokens_per_user)).compiled_batch
+
+
+def open_pair(
+    mesh_device: Any,
+    target_id: str,
+    draft_id: str,
+    *,
+    users: int = 1,
+    num_draft_tokens: int | Sequence[int] = 4,
+    max_seq_len: int = 1024,
+    optimizations: str = "performance",
+    sampling: bool = False,
+    confidence_stop: bool = False,
+    draft_head_token_ids: Sequence[int] | None = None,
+    enable_trace: bool | None = None,
+    warmup: bool = True,
+) -> tuple[TTModelRunner, TTModelRunner]:
+    """Open a target and a draft model on one mesh, ready to run; close both when done.
+
+    Args:
+        mesh_device: an open ttnn mesh of shape (1, n); it stays open.
+        users: sequences generated at once; users * (K + 1) <= 32.
+        num_draft_tokens: K, or all the K in use: each has a verify trace of its own (K = 0: plain decoding), and what
+            is in between uses the next larger one.
+        max_seq_len: tokens of prompt and continuation together that each user may hold.
+        optimizations: "performance" or "accuracy".
+        sampling: forwards end in logits instead of argmax ids.
+        confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
+        draft_head_token_ids: the draft computes only these output ids (trimmed_head.py).
+        enable_trace: default: as safe_to_trace() says.
+        warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
+
+    Returns:
+        (target, draft).
+
+    Raises:
+        BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
+    """
+    drafted = (num_draft_tokens,) if isinstance(num_draft_tokens, int) else tuple(num_draft_tokens)
+    if not drafted or min(drafted) < 0:
+        raise BadInput(f"K = {num_draft_tokens}: give one or more numbers of draft tokens, each 0 or larger")
+    verified = tuple(sorted({k + 1 for k in drafted}))
+    draft_logits = sampling or confidence_stop
+    target, draft = open_models(
+        mesh_device,
+        [
+            ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling),
+            # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
+            ModelRequest(
+                model_id=draft_id,
+                tokens_per_user=(1, 2),
+                ids=not draft_logits,
+                logits=draft_logits,
+                head_token_ids=draft_head_token_ids,
+            ),
+        ],
+        users=users,
+        max_seq_len=max_seq_len,
+        optimizations=optimizations,
+        enable_trace=enable_trace,
+        warmup=warmup,
+    )
+    return target, draft
+
+
+def open_models(
+    mesh_device: Any,
+    requests: Sequence[ModelRequest],
+    *,
+    users: int = 1,
+    max_seq_len: int = 1024,
+    optimizations: str = "performance",
+    enable_trace: bool | None = None,
+    warmup: bool = True,
+) -> list[TTModelRunner]:
+    """Open a model, or a target and those that draft for it, on one mesh; the options are those of open_pair()."""
+    batches = [request.compiled_batch(users) for request in requests]
+    cache = CacheLayout(users, max_seq_len)
+    check_environment(*(request.model_id for request in requests))
+    upstream = load_upstream()
+    traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
+    if traced and slow_dispatch():
+        raise BadInput(
+            "enable_trace=True, but TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces; unset it or "
+            "run with enable_trace=False"
+        )
+    options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
+    args = [
+        read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        for request, batch in zip(requests, batches, strict=True)
+    ]
+    for request, model_args in zip(requests[1:], args[1:], strict=True):
+        names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
+        check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
+    heads = [_head(request, model_args) for request, model_args in zip(requests, args, strict=True)]
+    free, trace_region = _device_memory(upstream, mesh_device)
+    sizes = [None if head is None else len(head) for head in heads]
+    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region, head_sizes=sizes)
+    logger.info(str(plan))
+    plan.require_fit()
+    runners: list[TTModelRunner] = []
+    with ExitStack() as on_failure:
+        for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
+            with watch_load(request.model_id) as watch:
+                model = load_model(upstream, mesh_device, model_args, cache, head=head)
+                runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
+            on_failure.callback(runner.close)
+            size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
+            runner.load = replace(watch.load, layers=model_args.n_layers, **size)
+            runners.append(runner)
+        if warmup:
+            warmup_together(runners, requests)
+        on_failure.pop_all()
+    return runners
+
+
+def _head(request: ModelRequest, args: Any) -> TrimmedHead | None:
+    """Of whole tiles on every device, as output layers are: ops on a part of a tile are rarely used, and not needed."""
+    if request.head_token_ids is None:
+        return None
+    return TrimmedHead(request.head_token_ids, args.vocab_size).padded(TILE_ROWS * args.num_devices)
+
+
+def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
+    """Compile and allocate everything of every model, in every mode, and only then capture any trace.
+
+    Buffers and programs that are made after a capture may be overwritten by its replay.
+    """
+    for runner, request in zip(runners, requests, strict=True):
+        for argmax_only, wanted in ((True, request.ids), (False, request.logits)):
+            if wanted:
+                runner.compile(request.tokens_per_user, argmax_only=argmax_only)
+    for runner in runners:
+        runner.capture()
+
+
+def safe_to_trace(mesh_device: Any) -> bool:
+    """Whether traces are on by default: on one device, in fast dispatch.
+
+    On N300 and T3K the models' decodes talk between devices, and replaying two models' traces in turn is reported to
+    deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
+    enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
+    """
+    return mesh_device.get_num_devices() == 1 and not slow_dispatch()
+
+
+def slow_dispatch() -> bool:
+    """Whether ttnn was told to run without command queues, and so without traces (simulators need it)."""
+    return os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
+
+
+def _device_memory(upstream: Upstream, mesh_device: Any) -> tuple[int, int]:
+    """(free DRAM, trace region) in bytes per device; the allocator keeps all devices of a mesh in step."""
+    ttnn = upstream.ttnn
+    dram = ttnn.get_memory_view(mesh_device, ttnn.BufferType.DRAM)
+    trace = ttnn.get_memory_view(mesh_device, ttnn.BufferType.TRACE)
+    return dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank

@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""ModelRunner over tt_transformers, for target and draft alike (runner.py says what that means)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.harness.record_extras import ModelLoad
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
+from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
+from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE
+
+
+class TTModelRunner:
+    """A language model on a Tenstorrent mesh; tt_pair.py opens one, or two that share the device.
+
+    What keeps traces safe is an order: compile() everything for every model on the mesh, and only then capture() for
+    each. Buffers and programs that are made after a capture may be overwritten by its replay. warmup() does both, for
+    a model that is alone. What was not captured runs untraced; nothing is captured later on.
+
+    Prefills are never traced, and each user is prefilled alone, so that a prompt gives the same logits in any company.
+
+    Args:
+        model: what load_model() returned, compiled for users * max_tokens_per_user rows or more.
+        max_tokens_per_user: the largest T.
+        enable_trace: whether capture() captures.
+    """
+
+    supports_features = False
+
+    def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
+        args = model.args
+        self.name: str = args.model_name
+        self.vocab_size: int = model.head.vocab_size if model.head else args.vocab_size
+        self.max_users, self.max_seq_len = model.cache.users, model.cache.max_seq_len
+        self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
+        self.tokenizer = args.tokenizer
+        eos = args.hf_config.eos_token_id
+        eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
+        self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        self.load: ModelLoad | None = None  # what opening it cost, if it was measured
+        self._model: LoadedModel | None = model
+        self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
+        self._prefiller = model.upstream.Generator(
+            [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
+        )
+
+    def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
+        """See ModelRunner. Does nothing where tt_pair.warmup_together() has done it already."""
+        self.compile(tokens_per_user, argmax_only=argmax_only)
+        self.capture()
+
+    def compile(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
+        """Run a decode of each T, and a prefill of each padded length, untraced; the cache holds garbage afterwards."""
+        if not self._steps:
+            self._compile_prefill()
+        for width in tokens_per_user:
+            if (width, argmax_only) not in self._steps:
+                step = self._new_step(width, argmax_only)
+                step.run(*self._blank(width), [width] * self.max_users, enable_trace=False)
+
+    def capture(self) -> None:
+        """Capture one trace for each T that was compiled, if traces are enabled."""
+        for step in self._steps.values():
+            if self.enable_trace and not step.captured:
+                step.capture(*self._blank(step.tokens_per_user))
+
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+        """See ModelRunner: float32 [B, V] logits of each prompt's last token."""
+        self._refuse_features(features)
+        check_prompts(self, prompts)
+        logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
+        self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
+        return self._whole(logits)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Sequence[int],
+        *,
+        lengths: Sequence[int] | None = None,
+        argmax_only: bool = False,
+        features: Sequence[int] = (),
+    ) -> Tensor:
+        """See ModelRunner: float32 [B, T, V] logits or int64 [B, T] ids."""
+        self._refuse_features(features)
+        users, width = tokens.shape
+        counts = check_forward(self, tokens, positions, lengths)
+        step = self._step(width, argmax_only)
+        rows = step.run(tokens, positions, counts, enable_trace=step.captured)
+        rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
+        if not argmax_only:
+            self._check_finite(rows, positions, counts)
+            return self._whole(rows)
+        self._check_ids(rows, positions, counts)
+        if (head := self._live.head) is None:
+            return rows
+        return head.ids(rows.clamp(0, len(head) - 1))  # rows that nobody asked for hold anything
+
+    def _whole(self, logits: Tensor) -> Tensor:
+        """Of a trimmed head: [..., N] -> [..., V]."""
+        return logits if (head := self._live.head) is None else head.whole(logits)
+
+    def synchronize(self) -> None:
+        """See ModelRunner."""
+        self._live.upstream.ttnn.synchronize_device(self._live.mesh_device)
+
+    def close(self) -> None:
+        """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
+        steps, model = self._steps, self._model
+        self._steps, self._model, self._prefiller = {}, None, None
+        try:
+            while steps:
+                steps.popitem()[1].release()
+        finally:
+            if model is not None:
+                model.free()
+
+    @property
+    def _live(self) -> LoadedModel:
+        if self._model is None:
+            raise RuntimeError(f"{self.name} is closed; open it again")
+        return self._model
+
+    def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
+        if any(step.captured for step in self._steps.values()):
+            kind = "ids" if argmax_only else "logits"
+            raise BadInput(
+                f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
+                "that when it is opened (num_draft_tokens, sampling, confidence_stop)"
+            )
+        step = DecodeStep(self._live, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
+        return self._steps.setdefault((width, argmax_only), step)
+
+    def _step(self, width: int, argmax_only: bool) -> DecodeStep:
+        """The narrowest decode that is ready and wide enough (its other rows stay idle), else a new one."""
+        ready = [T for T, ends_in_ids in self._steps if T >= width and ends_in_ids == argmax_only]
+        return self._steps[min(ready), argmax_only] if ready else self._new_step(width, argmax_only)
+
+    def _blank(self, width: int) -> tuple[Tensor, list[int]]:
+        """Tokens and positions for a decode whose result does not matter."""
+        return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
+
+    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
+        model = self._live
+        padded = model.upstream.get_padded_prefill_len(len(prompt))
+        logits = self._prefiller.prefill_forward_text(
+            torch.tensor([list(prompt)]),
+            page_table=torch.tensor([model.cache.table_row(user, tokens=padded)], dtype=torch.int32),
+            kv_cache=[model.kv_cache],
+            prompt_lens=[len(prompt)],
+            enable_trace=False,
+            warmup_prefill=False,  # upstream's own would capture traces now, and write to blocks in use
+        )
+        return logits[0, 0].float()
+
+    def _compile_prefill(self) -> None:
+        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in.
+
+        Each of those tiles is sliced out by a program of its own; the hidden states of one prefill serve them all.
+        """
+        model, transformer = self._live, self._live.transformer
+        for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
+            self._prefill_user(0, [0] * min(padded, self.max_seq_len))
+            if padded > model.args.max_prefill_chunk_size:
+                continue  # prefilled in chunks, of a length that came before
+            page_table = torch.tensor([model.cache.table_row(0, tokens=padded)[: padded // BLOCK_SIZE]]).int()
+            tokens = torch.zeros((1, padded), dtype=torch.int64)
+            x, rot_mats, _, page_table, *_ = transformer.prepare_inputs_prefill(tokens, page_table=page_table)
+            hidden = transformer.ttnn_prefill_forward(
+                x, rot_mats_global=rot_mats, page_table=page_table, kv_cache=model.kv_cache, get_last_token=-1
+            )
+            for last_token in range(0, padded, TILE_ROWS):
+                transformer.process_logits_after_prefill_trace(hidden, last_token)
+
+    def _check_ids(self, ids: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        outputs = self._live.args.vocab_size
+        for row, start, length in zip(ids, positions, lengths, strict=True):
+            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < outputs:
+                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
+
+    def _check_finite(self, logits: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        for user, (rows, start, length) in enumerate(zip(logits, positions, lengths, strict=True)):
+            if start != IDLE and not bool(torch.isfinite(rows[:length]).all()):
+                raise ModelFailure(
+                    f"{self.name} returned NaN or infinite logits at positions {start} to {start + length - 1} of user "
+                    f"{user}"
+                )
+
+    def _refuse_features(self, features: Sequence[int]) -> None:
+        if features:
+            raise BadInput(
+                f"{self.name} runs on tt_transformers, which gives no hidden states; draft with a model or by prompt "
+                "lookup"
+            )

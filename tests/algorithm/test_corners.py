@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Corners of the algorithm's files that no generation of the other tests turns: refusals, and what reports ask for."""
+
+import numpy
+import pytest
+import torch
+from support.rounds import record
+from support.tiny import tiny_llama
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+import models.tt_transformers.demo.speculative_decoding as package
+from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner, attend_by_position
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids
+
+
+def test_the_package_names_what_it_does_not_have():
+    assert package.TorchModelRunner is TorchModelRunner
+    with pytest.raises(AttributeError, match="no attribute 'TorchRunner'"):
+        _ = package.TorchRunner
+
+
+class TestSequences:
+    def test_an_empty_stop_string_is_refused(self):
+        with pytest.raises(BadInput, match="empty stop string"):
+            StopConditions(max_new_tokens=1, max_seq_len=8, stop_strings=("a", ""), decode=str)
+
+    def test_nothing_follows_the_end(self):
+        sequence = SequenceState(prompt=[1], stop=StopConditions(max_new_tokens=1, max_seq_len=8))
+        sequence.commit(2, "prefill", "", 0)
+        with pytest.raises(RuntimeError, match="finished sequence"):
+            sequence.commit(3, "plain", "", 0)
+        assert sequence.emitted == [2]
+
+
+class TestMetrics:
+    @pytest.mark.parametrize("percent", [0, 5, 50, 90, 95, 100])
+    @pytest.mark.parametrize("count", [1, 2, 7])
+    def test_percentile_is_numpys(self, count, percent):
+        values = [float((7 * n) % 11) for n in range(count)]
+        assert metrics.percentile(values, percent) == pytest.approx(numpy.percentile(values, percent))
+
+    def test_percentile_of_nothing(self):
+        assert metrics.percentile([], 50) is None
+
+    def test_time_per_output_token_leaves_the_first_out(self):
+        assert metrics.tpot_ms(0.5, 11) == pytest.approx(50.0)
+        assert metrics.tpot_ms(0.5, 1) is None and metrics.tpot_ms(None, 11) is None
+
+    def test_an_unknown_part_makes_an_unknown_ratio(self):
+        assert metrics.ratio(None, 2.0) is None and metrics.ratio(2.0, None) is None and metrics.ratio(2.0, 0.0) is None
+        assert metrics.ratio(0.0, 2.0) == 0.0
+
+    def test_a_result_counts_its_rounds_and_its_tokens(self):
+        result = GenerationResult(
+            prompt=[1], tokens=[2, 3, 4], text=None, finish_reason="length", origins=[], sources=[], ttft_ns=1,
+            target_ttft_ns=1, emitted_ns=[7, 8, 500_000_007], rounds=[record(4, 1), record(3, 3), record(0, 0)],
+        )  # fmt: skip
+        assert (result.drafted, result.accepted) == (7, 4)
+        assert result.decode_tps == pytest.approx(4.0)  # two tokens after the first, in half a second
+
+
+class TestAuto:
+    def test_calibration_leaves_out_what_does_not_fit(self):
+        """Widths beyond the cache cannot be asked for either, so nothing is known of them."""
+        lookahead = AutoLookahead((0, 1, 8))
+        lookahead.calibrate(TorchModelRunner(tiny_llama(0), max_seq_len=4), users=1, argmax_only=True)
+        assert (
+            lookahead.clockwork.samples(2) == lookahead.clockwork.samples(32) == 2 * lookahead.clockwork.samples(1) > 0
+        )
+
+    def test_a_round_that_a_stop_cut_says_nothing_of_the_verify(self):
+        lookahead = AutoLookahead()
+        lookahead.start(1)
+        lookahead.next([8], ["model"])
+        cut = record(2, 2, verify_ns=1000)
+        object.__setattr__(cut, "emitted", 2)
+        lookahead.observe([cut])
+        assert lookahead.clockwork.samples(32) == 0
+        lookahead.next([8], ["model"])
+        lookahead.observe([record(2, 2, verify_ns=1000)])
+        assert lookahead.clockwork.samples(32) == 1
+
+
+class TestTorchRunner:
+    def test_cuda_is_waited_for_and_the_cpu_is_not(self, monkeypatch):
+        waited = []
+        monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+        runner = TorchModelRunner(tiny_llama(0), max_seq_len=16)
+        runner.synchronize()
+        assert waited == []
+        runner.device = torch.device("cuda")
+        runner.synchronize()
+        assert waited == [torch.device("cuda")]
+
+    def test_a_model_without_the_attention_interface_is_refused(self):
+        model = tiny_llama(0)
+        model._supports_attention_backend = False
+        with pytest.raises(BadInput, match="does not use transformers' attention interface"):
+            TorchModelRunner(model, max_seq_len=16)
+
+    def test_a_layer_that_slides_its_window_is_refused_at_its_end(self):
+        """The model's configuration may be silent about a window that one of its layers has."""
+        cache = PositionalCache(max_users=1, max_seq_len=16)
+        cache.segments = [Segment(user=0, start=0, count=5, first_row=0)]
+        rows = torch.randn(1, 2, 5, 4)
+        cache.update(rows, rows, 0)
+        layer = torch.nn.Module()
+        layer.layer_idx = 0
+        out, _ = attend_by_position(layer, rows, rows, rows, positional_cache=cache, sliding_window=5)
+        assert out.shape == (1, 5, 2, 4)
+        with pytest.raises(BadInput, match="position 4 is past the model's sliding window of 4"):
+            attend_by_position(layer, rows, rows, rows, positional_cache=cache, sliding_window=4)
+
+    def test_the_cache_says_how_far_it_is_filled(self):
+        cache = PositionalCache(max_users=2, max_seq_len=16)
+        assert cache.get_seq_length() == 0
+        cache.segments = [
+            Segment(user=0, start=3, count=2, first_row=0),
+            Segment(user=1, start=7, count=1, first_row=2),
+        ]
+        assert cache.get_seq_length() == 7
+
+    def test_a_trimmed_head_keeps_its_bias(self):
+        sizes = {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+        }
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = Qwen2ForCausalLM(Qwen2Config(vocab_size=16, **sizes, tie_word_embeddings=False)).eval()
+            model.lm_head = torch.nn.Linear(32, 16, bias=True)
+        kept = [1, 4, 9]
+        whole = TorchModelRunner(model, max_seq_len=16).prefill([[3, 5]])[0]
+        trimmed = TorchModelRunner(model, max_seq_len=16, head_token_ids=kept).prefill([[3, 5]])[0]
+        torch.testing.assert_close(trimmed[kept], whole[kept])
+        assert torch.isinf(trimmed).sum() == 13
+
+
+def test_text_without_a_tokenizer_is_refused():
+    generator = SpeculativeGenerator(TorchModelRunner(tiny_llama(0), max_seq_len=16))
+    with pytest.raises(BadInput, match="the generator has no tokenizer"):
+        generator.generate(["hello"], max_new_tokens=1)
+
+
+def test_text_with_a_tokenizer_is_encoded_and_decoded():
+    class Letters:
+        encode = staticmethod(lambda text: [ord(letter) - ord("a") for letter in text])
+        decode = staticmethod(lambda ids: "".join(chr(ord("a") + token) for token in ids))
+
+    runner = TorchModelRunner(tiny_llama(0), max_seq_len=16)
+    (of_ids,) = SpeculativeGenerator(runner).generate([[2, 0, 1]], max_new_tokens=4)
+    (of_text,) = SpeculativeGenerator(runner, tokenizer=Letters()).generate(["cab"], max_new_tokens=4)
+    assert (of_text.prompt, of_text.tokens, of_text.text) == ([2, 0, 1], of_ids.tokens, Letters.decode(of_ids.tokens))
+    assert of_ids.text is None
+
+
+def test_a_text_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9")
+    for name in ("absent.txt", "latin.txt"):
+        with pytest.raises(BadInput, match=f"{name} cannot be read"):
+            most_frequent_token_ids(tmp_path / name, tokenizer=None, size=4)
+
+
+def test_a_feature_draft_without_features_says_so_and_forgets_its_users():
+    target = tiny_llama(0)
+    ids = torch.tensor([0, 2, 3, 5])
+    spec = FeatureDraftSpec.for_target(target, ids, layers=(1, 2), name="tiny")
+    drafter = FeatureDrafter(FeatureDraftModel(spec, ids, target.model.rotary_emb.inv_freq), target)
+    with pytest.raises(ValueError, match=r"start\(\) needs prompt_features"):
+        drafter.start([[1, 2]])
+    drafter.start([[1, 2]], [torch.zeros(2, 2 * spec.hidden_size)])
+    with pytest.raises(ValueError, match=r"observe\(\) needs them"):
+        drafter.observe([0], None)
+    drafter.close()
+    assert drafter.propose([], [], sampling=SamplingParams(), generators=[]).tokens == []

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's command line with --backend tt, on the fake device: every way of drafting, lossless, and all closed
+again."""
+
+import json
+
+import pytest
+import tokenizers
+from fakes import fixtures
+from fakes.pairs import VOCAB
+from transformers import PreTrainedTokenizerFast
+
+from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
+from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
+
+checkpoints, ttnn = fixtures.checkpoints, fixtures.ttnn
+PROMPTS = ["hello there", "abcabcabcabc", "something longer, and not the same"]
+
+
+@pytest.fixture
+def demo(ttnn, checkpoints, tmp_path, monkeypatch):
+    """Runs the demo on three prompts; returns (exit status, result record)."""
+    opened = []
+    open_mesh_device = ttnn.open_mesh_device
+    monkeypatch.setattr(
+        ttnn, "open_mesh_device", lambda *a, **o: opened.append(open_mesh_device(*a, **o)) or opened[-1]
+    )
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps([{"prompt": text, "category": f"kind {i}"} for i, text in enumerate(PROMPTS)]))
+
+    def run(*options, draft="often-right"):
+        models = ["--target", str(checkpoints / "target"), *(["--draft", str(checkpoints / draft)] if draft else [])]
+        result = tmp_path / "result.json"
+        where = ["--prompts", str(prompts), "--json", str(result), "--max-seq-len", "120", "--quiet"]
+        status = main(["--backend", "tt", *models, *where, "--max-new-tokens", "24", *options])
+        assert opened and not any(mesh.open for mesh in opened)
+        return status, json.loads(result.read_text())
+
+    run.opened = opened
+    return run
+
+
+@pytest.mark.parametrize("traced", [True, False], ids=["traced", "slow dispatch"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-k", "3"],
+        ["-k", "4", "--lookahead", "adaptive"],
+        ["-k", "4", "--lookahead", "auto"],
+        ["-k", "3", "--drafter", "hybrid"],
+        ["-k", "3", "--drafter", "hybrid", "--lookahead", "auto"],
+        ["-k", "3", "--batch-size", "3"],
+        ["-k", "3", "--batch-size", "2", "--lookahead", "auto", "--drafter", "hybrid"],
+        ["-k", "3", "--exact"],
+    ],
+    ids=" ".join,
+)
+def test_the_text_is_plain_decodings(demo, monkeypatch, options, traced):
+    if not traced:
+        monkeypatch.setenv("TT_METAL_SLOW_DISPATCH_MODE", "1")
+    status, record = demo(*options)
+    assert status == 0 and record["summary"]["identical"] == 3 and record["backend"] == "tt"
+    assert record["summary"]["drafted"] > 0
+    assert record["models"]["draft"]["device_dram_mb"] > 0
+
+
+@pytest.mark.parametrize("said, traced", [(None, False), ("0", False), ("1", True)], ids=["unset", "0", "1"])
+def test_devices_of_a_mesh_are_connected_and_traced_if_asked(demo, ttnn, monkeypatch, said, traced):
+    monkeypatch.setenv("MESH_DEVICE", "N300")
+    if said is not None:
+        monkeypatch.setenv("SPECULATIVE_TRACE", said)
+    status, record = demo("-k", "3")
+    assert status == 0 and record["summary"]["identical"] == 3
+    assert ttnn.fabric == ["1D", "disabled"]
+    assert (demo.opened[-1].replays > 0) == traced
+
+
+def test_a_trace_setting_that_says_nothing_is_refused(monkeypatch, ttnn, checkpoints, capsys):
+    monkeypatch.setenv("SPECULATIVE_TRACE", "yes")
+    models = [f"--{name}={checkpoints / folder}" for name, folder in (("target", "target"), ("draft", "often-right"))]
+    assert main(["--backend", "tt", *models, "--max-seq-len", "120"]) == 2
+    assert "SPECULATIVE_TRACE is 'yes'; set it to 1" in capsys.readouterr().err
+
+
+def test_prompt_lookup_needs_no_draft_model(demo):
+    status, record = demo("-k", "3", draft=None)
+    assert status == 0 and record["drafter"] == "prompt-lookup" and record["summary"]["identical"] == 3
+    assert record["models"]["draft"] is None
+
+
+def test_sampling_repeats_with_its_seed(demo):
+    runs = [demo("-k", "3", "--temperature", "0.8", "--top-k", "10", "--seed", seed)[1] for seed in "112"]
+    first, again, other = ([row["tokens"] for row in run["prompts"]] for run in runs)
+    assert first == again != other
+
+
+def accepted_tokens(record):
+    rows = record["prompts"]
+    pairs = [pair for row in rows for pair in zip(row["tokens"], row["origins"], strict=True)]
+    return {token for token, origin in pairs if origin == "accepted"}
+
+
+def test_a_trimmed_head_by_ids(demo, tmp_path):
+    kept = list(range(0, VOCAB, 2))
+    (tmp_path / "ids.json").write_text(json.dumps(kept))
+    status, record = demo("-k", "3", "--draft-head-ids", str(tmp_path / "ids.json"), draft="always-right")
+    assert status == 0 and record["summary"]["identical"] == 3
+    assert accepted_tokens(record) and accepted_tokens(record) <= set(kept)
+
+
+def test_a_trimmed_head_by_text(demo, checkpoints, tmp_path):
+    """The most frequent ids of a text, as the tokenizer in the draft's folder has them."""
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w0"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(checkpoints / "always-right")
+    kept = range(10, 30)
+    (tmp_path / "text").write_text(" ".join(f"w{i}" for i in kept))
+    text = ["--draft-head-text", str(tmp_path / "text"), "--draft-head-size", str(len(kept))]
+    status, record = demo("-k", "3", *text, draft="always-right")
+    assert status == 0 and record["summary"]["identical"] == 3
+    assert accepted_tokens(record) and accepted_tokens(record) <= set(kept)
+
+
+@pytest.mark.parametrize("options", [[], ["--drafter", "prompt-lookup"]], ids=["default", "prompt lookup"])
+def test_the_embedded_model_is_refused(ttnn, options, capsys):
+    assert main(["--backend", "tt", *options]) == 2
+    assert "runs on --backend torch; with --backend tt give --pair llama-1b-3b" in capsys.readouterr().err
+
+
+def test_a_draft_with_another_tokenizer_is_refused_before_loading(demo, monkeypatch, capsys):
+    read = tt_pair.read_model_args
+
+    def with_another_token(upstream, mesh, model_id, **options):
+        args = read(upstream, mesh, model_id, **options)
+        if model_id.endswith("often-right"):
+            vocab = args.tokenizer.get_vocab()
+            args.tokenizer.get_vocab = lambda: {**{token: i for token, i in vocab.items() if i != 5}, "other": 5}
+        return args
+
+    monkeypatch.setattr(tt_pair, "read_model_args", with_another_token)
+    monkeypatch.setattr(tt_pair, "load_model", lambda *_, **__: pytest.fail("something was loaded"))
+    with pytest.raises(FileNotFoundError):  # no result
+        demo("-k", "3")
+    assert "token id 5 is '5' in the target and 'other' in the draft" in capsys.readouterr().err

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The device demo's whole run on the fake: stock target, freed, then the pair, on the same prompts."""
+
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from fakes.device import FakeMeshDevice
+from fakes.install import fake_upstream
+from fakes.pairs import LIMIT
+from fakes.pairs import PROMPTS as TOKEN_PROMPTS
+from fakes.pairs import greedy_texts, write_checkpoints
+
+from measuring.report import main as report
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.harness import benchmark_data, device_run
+from models.tt_transformers.demo.speculative_decoding.harness.device_run import DeviceRun, check_record, run_on_device
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.hf.loading import ModelPair
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
+from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
+
+PROMPTS = [Prompt("hello there", "greeting"), Prompt("abcabcabc", "letters"), Prompt("x" * 40, "long")]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_MODEL", raising=False)
+    monkeypatch.setenv("TT_CACHE_PATH", str(tmp_path / "tt_cache"))
+    write_checkpoints(tmp_path)
+    with fake_upstream():
+        yield tmp_path
+
+
+def device_case(folder, **options):
+    pair = ModelPair("tiny", str(folder / "target"), str(folder / "often-right"), "")
+    options = {"num_draft_tokens": 3, "max_new_tokens": 20, "max_seq_len": 120, **options}
+    return DeviceRun(pair=pair, prompts=PROMPTS, **options)
+
+
+@pytest.mark.parametrize("enable_trace", [True, False], ids=["traced", "untraced"])
+@pytest.mark.parametrize("users", [1, 3])
+def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
+    mesh = FakeMeshDevice()
+    record = run_on_device(mesh, device_case(folder, users=users, enable_trace=enable_trace))
+    check_record(record)
+    assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
+    (written,) = (folder / device_run.RESULTS).glob("*.json")
+    assert json.loads(written.read_text())["prompts"] == record["prompts"]
+    assert record["created"] and len(record["summary"]["speedup_runs"]) == 1
+    assert all("".join(row["token_texts"]) == row["text"] for row in record["prompts"])
+
+
+def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
+    record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
+    loads = record["models"]
+    assert all(load["device_dram_mb"] > load["weights_mb"] > 0 for load in loads.values())
+    assert all(load["init_s"] > 0 and load["layers"] for load in loads.values())
+    (written,) = (folder / device_run.RESULTS).glob("*.json")
+    assert report([str(written), "--out", str(folder / "out")]) == 0
+    text = (folder / "out" / "final_performance_comparison.md").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("| device memory") and "not measured" not in line]
+    assert f"| {loads['target']['device_dram_mb']:.0f} | {loads['draft']['device_dram_mb']:.0f} |" in line
+
+
+def test_sampling_runs(folder):
+    record = run_on_device(FakeMeshDevice(), device_case(folder, sampling=SamplingParams(temperature=0.8)))
+    check_record(record)
+    assert record["summary"]["identical"] is None
+
+
+def test_a_wrong_text_is_no_near_tie(folder):
+    """Negative control: a divergence at a clear choice fails the run."""
+    record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
+    record["prompts"][1].update(identical=False, first_divergence=4, divergence_top2_gap=5.0)
+    with pytest.raises(AssertionError, match="'letters' parts .* token 4"):
+        check_record(record)
+
+
+@pytest.mark.parametrize("on_device", [True, False], ids=["sampled-on-device", "sampled-on-host"])
+def test_the_stock_target_writes_the_same_either_way(folder, on_device):
+    """Prompt after prompt on one runner: the device's own token of the last generation must not leak into the next."""
+    case = device_case(folder)
+    stock = open_stock(FakeMeshDevice(), case.pair.target, max_seq_len=120, sample_on_device=on_device)
+    stock.warmup([1])
+    stop = StopConditions(max_new_tokens=LIMIT, max_seq_len=120)
+    texts = [decode_plainly(stock, [prompt], stop=stop)[0].tokens for prompt in TOKEN_PROMPTS]
+    stock.close()
+    assert texts == greedy_texts()
+
+
+def test_no_create_tt_model_is_named(folder, monkeypatch):
+    monkeypatch.delattr(sys.modules["models.tt_transformers.tt.common"], "create_tt_model")
+    with pytest.raises(ModelUnavailable, match="create_tt_model"):
+        open_stock(FakeMeshDevice(), str(folder / "target"))
+
+
+def test_the_partial_benchmark_run(monkeypatch):
+    """What tt-metal's BenchmarkData is given, where it can be imported."""
+    calls = []
+
+    class Step:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            return False
+
+    class BenchmarkProfiler:
+        def __call__(self, step, iteration=0):
+            return Step()
+
+    class BenchmarkData:
+        def add_measurement(self, profiler, iteration, step_name, name, value, **options):
+            calls.append((step_name, name, value))
+
+        def save_partial_run_json(self, profiler, run_type, ml_model_name, **options):
+            calls.append((run_type, ml_model_name, options["config_params"]["alpha"]))
+
+    total = dict.fromkeys(("decode_tps", "baseline_decode_tps", "speedup", "acceptance_rate", "tokens_per_round"), 2.0)
+    total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1, "predicted_speedup": 1.2}
+    record = {"summary": total, "target": "t", "draft": "d", "drafter": "model", "num_draft_tokens": 1, "batch_size": 1}
+    monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", None)
+    assert benchmark_data.save_benchmark_data(record) is False
+    module = ModuleType("benchmarking_utils")
+    module.BenchmarkProfiler, module.BenchmarkData = BenchmarkProfiler, BenchmarkData
+    monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", module)
+    assert benchmark_data.save_benchmark_data(record) is True
+    assert ("inference_decode", "decode_t/s/u", 2.0) in calls and not any(name == "speedup" for _, name, _ in calls)
+    assert calls[-1] == ("speculative_decoding_demo", "t", 0.5)

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The feature draft: its cache against recomputation, losslessness, its q, and its file."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from support.tiny import greedy_by_recomputation, tiny_llama
+from torch import Tensor
+
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
+    FORMAT,
+    FeatureDraftModel,
+    FeatureDraftSpec,
+    target_fingerprint,
+)
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+
+GREEDY, SAMPLING = SamplingParams(), SamplingParams(temperature=1.0, top_p=0.9, seed=4)
+TOKEN_IDS = torch.tensor([0, 2, 3, 5, 7, 8, 11, 13, 17, 19, 23, 24, 29, 31])
+PROMPTS = [[5, 6, 7], [1], [9, 8, 7, 6, 5, 4, 3], [2, 2]]
+
+
+def _head(target, seed: int = 0, token_ids: Tensor = TOKEN_IDS) -> FeatureDraftModel:
+    spec = FeatureDraftSpec.for_target(target, token_ids, layers=(1, 2), name="tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = FeatureDraftModel(spec, token_ids, target.model.rotary_emb.inv_freq)
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        return head.eval()
+
+
+@pytest.fixture(scope="module")
+def target():
+    return tiny_llama(1)
+
+
+@pytest.fixture(scope="module")
+def head(target) -> FeatureDraftModel:
+    return _head(target)
+
+
+@torch.no_grad()
+def _features(target, tokens: list[int]) -> Tensor:
+    hidden = target(torch.tensor([tokens]), output_hidden_states=True).hidden_states
+    return torch.cat([hidden[1][0], hidden[2][0]], -1)
+
+
+@torch.no_grad()
+def _draft_by_recomputation(
+    head: FeatureDraftModel, target, context: list[int], count: int
+) -> tuple[list[int], Tensor]:
+    """Greedy drafts for a context (pending token last) and the logits of each, with no cache."""
+    state = head.state_from_features(_features(target, context[:-1]))[None]
+    drafted, rows = [], []
+    for _ in range(count):
+        positions = torch.arange(state.shape[1])[None]
+        next_tokens = torch.tensor([(context + drafted)[1:]])
+        x = state + head.from_embedding(target.get_input_embeddings()(next_tokens))
+        q, k, v = head.attention_inputs(x, positions)
+        mask = torch.ones(1, 1, state.shape[1], state.shape[1], dtype=torch.bool).tril()
+        hidden = head.attend(x, q, k, v, mask)
+        logits = target.lm_head.weight[head.token_ids] @ head.norm(hidden[0, -1], head.output_norm)
+        rows.append(logits)
+        drafted.append(int(head.token_ids[logits.argmax()]))
+        state = torch.cat([state, hidden[:, -1:]], 1)
+    return drafted, torch.stack(rows) if rows else torch.empty(0, len(head.token_ids))
+
+
+def _ask(drafter: FeatureDrafter, contexts: list[list[int]], counts: list[int], **options):
+    generators = [torch.Generator().manual_seed(user) for user in range(len(contexts))]
+    return drafter.propose(contexts, counts, sampling=options.pop("sampling", GREEDY), generators=generators, **options)
+
+
+def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head):
+    """Ragged users, rejected and accepted drafts, rounds without drafts: the cache is never stale."""
+    drafter = FeatureDrafter(head, target)
+    texts = [prompt + greedy_by_recomputation(target, prompt, 30)[0] for prompt in PROMPTS]
+    committed = [len(prompt) + 1 for prompt in PROMPTS]
+    drafter.start(PROMPTS, [_features(target, prompt) for prompt in PROMPTS])
+    counts_of_rounds = [[2, 1, 3, 0], [0, 0, 0, 0], [1, 3, 2, 2], [3, 0, 1, 1], [2, 2, 2, 2]]
+    accepted_of_rounds = [[0, 1, 2, 0], [0, 0, 0, 0], [1, 2, 0, 2], [3, 0, 1, 0], [0, 0, 0, 0]]
+    for counts, accepted in zip(counts_of_rounds, accepted_of_rounds):
+        contexts = [text[:length] for text, length in zip(texts, committed)]
+        draft = _ask(drafter, contexts, counts)
+        for context, count, drafted in zip(contexts, counts, draft.tokens):
+            assert drafted == _draft_by_recomputation(head, target, context, count)[0]
+        # The verified rows: true features as far as accepted, garbage after; row j is position pending + j.
+        rows = []
+        for text, length, count in zip(texts, committed, accepted):
+            known = _features(target, text[: length + count])[length - 1 :]
+            rows.append(torch.cat([known, torch.full((4 - len(known), known.shape[1]), float("nan"))]))
+        drafter.observe(accepted, torch.stack(rows))
+        committed = [length + count + 1 for length, count in zip(committed, accepted)]
+
+
+def test_speculated_entries_must_be_overwritten(target, head):
+    """Negative control of the test above: without catching up on true features the drafts differ."""
+    drafter = FeatureDrafter(head, target)
+    text = PROMPTS[0] + greedy_by_recomputation(target, PROMPTS[0], 12)[0]
+    drafter.start([PROMPTS[0]], [_features(target, PROMPTS[0])])
+    _ask(drafter, [text[:4]], [4])
+    wrong = _features(target, text[:6])[3:6] + 1.0
+    drafter.observe([2], wrong[None])
+    tokens = _ask(drafter, [text[:7]], [6]).tokens[0]
+    assert tokens != _draft_by_recomputation(head, target, text[:7], 6)[0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 6])
+def test_generation_equals_plain_greedy_decoding(target, head, k):
+    runner = TorchModelRunner(target, max_seq_len=96, max_users=len(PROMPTS))
+    generator = SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=k)
+    results = generator.generate(PROMPTS, max_new_tokens=25, stop_token_ids=[])
+    for prompt, result in zip(PROMPTS, results):
+        assert list(result.tokens) == greedy_by_recomputation(target, prompt, 25)[0]
+
+
+def test_long_texts_outgrow_the_first_cache(target, head, monkeypatch):
+    monkeypatch.setattr("models.tt_transformers.demo.speculative_decoding.hf.feature_drafter.CACHE_STEP", 4)
+    runner = TorchModelRunner(target, max_seq_len=96)
+    generator = SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=3)
+    (result,) = generator.generate([PROMPTS[0]], max_new_tokens=40, stop_token_ids=[])
+    assert list(result.tokens) == greedy_by_recomputation(target, PROMPTS[0], 40)[0]
+
+
+def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, head):
+    drafter = FeatureDrafter(head, target)
+    context = [5, 6, 7, 8]
+    expected = torch.full((32,), float("-inf"))
+    expected[TOKEN_IDS] = _draft_by_recomputation(head, target, context, 1)[1][0]
+    expected = to_probabilities(expected, SAMPLING)
+    drawn = torch.zeros(32)
+    for seed in range(400):
+        drafter.start([context[:-1]], [_features(target, context[:-1])])
+        generators = [torch.Generator().manual_seed(seed)]
+        draft = drafter.propose([context], [2], sampling=SAMPLING, generators=generators)
+        assert draft.probs[0].shape == (2, 32)
+        assert torch.allclose(draft.probs[0][0], expected, atol=1e-5)
+        drawn[draft.tokens[0][0]] += 1
+    outside = torch.ones(32, dtype=torch.bool)
+    outside[TOKEN_IDS] = False
+    assert expected[outside].sum() == 0 and expected.sum() == pytest.approx(1.0)
+    assert (drawn / 400 - expected).abs().sum() / 2 < 0.1
+    uniform = torch.ones(32) / 32
+    assert (drawn / 400 - uniform).abs().sum() / 2 > 0.1
+
+
+def test_a_draft_ends_where_nothing_is_likely_enough(target, head):
+    drafter = FeatureDrafter(head, target)
+    context = [5, 6, 7, 8]
+    best = _draft_by_recomputation(head, target, context, 5)[1].softmax(-1).max(-1).values
+    threshold = float(best.min()) + 1e-4
+    expected = int((best < threshold).nonzero()[0])
+    drafter.start([context[:-1]], [_features(target, context[:-1])])
+    assert len(_ask(drafter, [context], [5], min_probability=threshold).tokens[0]) == expected
+    drafter.start([context[:-1]], [_features(target, context[:-1])])
+    assert len(_ask(drafter, [context], [5], min_probability=threshold - 2e-4).tokens[0]) == 5
+
+
+def test_a_target_that_gives_no_features_is_refused(target, head):
+    runner = TorchModelRunner(target, max_seq_len=96)
+    runner.supports_features = False
+    with pytest.raises(BadInput, match="hidden features"):
+        SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=1)
+
+
+def test_a_file_gives_back_the_same_drafts(target, head, tmp_path):
+    head.save(tmp_path / "draft.safetensors", notes={"seed": "1"})
+    loaded = FeatureDraftModel.load(tmp_path / "draft.safetensors")
+    assert loaded.spec == head.spec
+    for name, value in head.state_dict().items():
+        stored = value.bfloat16().float() if name in dict(head.named_parameters()) else value
+        assert torch.equal(loaded.state_dict()[name], stored), name
+    with safe_open(tmp_path / "draft.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["spec"])["target_name"] == "tiny" and file.metadata()["seed"] == "1"
+    drafter = FeatureDrafter.from_file(tmp_path / "draft.safetensors", target)
+    assert drafter.name == "draft" and drafter.feature_layers == (1, 2)
+    drafter.start([[5, 6, 7]], [_features(target, [5, 6, 7])])
+    assert _ask(drafter, [[5, 6, 7, 8]], [3]).tokens[0] == _draft_by_recomputation(loaded, target, [5, 6, 7, 8], 3)[0]
+
+
+@pytest.mark.parametrize("other", ["other weights", "other sizes"])
+def test_a_draft_of_another_target_is_refused_with_both_names(target, head, tmp_path, other):
+    head.save(tmp_path / "draft.safetensors")
+    stranger = tiny_llama(2) if other == "other weights" else tiny_llama(1, layers=3)
+    stranger.config._name_or_path = "somewhere/stranger-3B"
+    with pytest.raises(BadInput, match="trained for tiny .*target is stranger-3B"):
+        FeatureDrafter.from_file(tmp_path / "draft.safetensors", stranger)
+
+
+def test_a_target_is_known_again_in_another_precision(target):
+    assert target_fingerprint(copy.deepcopy(target).bfloat16()) == target_fingerprint(target)
+
+
+def test_files_that_are_no_drafts_are_refused(head, tmp_path):
+    with pytest.raises(BadInput, match="no draft file"):
+        FeatureDraftModel.load(tmp_path / "missing.safetensors")
+    (tmp_path / "text.safetensors").write_text("not a draft")
+    with pytest.raises(BadInput, match="cannot be read"):
+        FeatureDraftModel.load(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match=f"not a {FORMAT} file"):
+        FeatureDraftModel.load(tmp_path / "other.safetensors")
+    head.save(tmp_path / "draft.safetensors")
+    tensors = load_file(tmp_path / "draft.safetensors")
+    del tensors["o_proj.weight"]
+    metadata = {"format": FORMAT, "spec": json.dumps(asdict(head.spec))}
+    save_file(tensors, tmp_path / "damaged.safetensors", metadata=metadata)
+    with pytest.raises(BadInput, match="o_proj"):
+        FeatureDraftModel.load(tmp_path / "damaged.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"layers": ()}, {"num_kv_heads": 3}, {"draft_vocab_size": 33}])
+def test_impossible_sizes_are_refused(head, change):
+    with pytest.raises(BadInput):
+        replace(head.spec, **change)

@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Making a draft: its data, its loss, and the whole command on a tiny random Llama."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.tiny import greedy_by_recomputation, tiny_llama
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
+from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
+from training.answers import (
+    AnswerOptions,
+    answer_batch,
+    passage,
+    too_close,
+)
+from training.data import Answer, collate, load_answers
+from training.distillation import (
+    Rollout,
+    Teacher,
+    distillation_loss,
+    measure_acceptance,
+    unroll,
+)
+from training.prompts import PLAIN, make_prompts
+from training.train_draft import main
+from training.trainer import (
+    Trainer,
+    TrainingOptions,
+    choose_vocabulary,
+    initial_draft,
+)
+
+LAYERS = (1, 2)
+
+
+@torch.no_grad()
+def _answer(target, prompt: list[int], length: int) -> Answer:
+    tokens = prompt + greedy_by_recomputation(target, prompt, length)[0]
+    hidden = target(torch.tensor([tokens]), output_hidden_states=True).hidden_states
+    return Answer("code", torch.tensor(tokens), torch.cat([hidden[layer][0] for layer in LAYERS], -1), len(prompt))
+
+
+def _draft(target, answers: list[Answer], vocabulary: int = 32) -> FeatureDraftModel:
+    ids = choose_vocabulary(answers, vocabulary, 32)
+    return initial_draft(target, FeatureDraftSpec.for_target(target, ids, layers=LAYERS), ids, answers, seed=0)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return tiny_llama(3)
+
+
+@pytest.fixture(scope="module")
+def answers(target) -> list[Answer]:
+    return [_answer(target, [1 + n, 5, 9, 2 * n][: 2 + n % 3], 12 + n) for n in range(6)]
+
+
+def test_answers_are_the_targets_own_and_carry_its_features(target):
+    prompts = [[3, 4, 5], [6], [7, 8, 9, 10, 11]]
+    options = AnswerOptions(new_tokens=20, sampled_every=0)
+    eos = frozenset(
+        [greedy_by_recomputation(target, [6], 9)[0][-1]]
+    )  # some answers end early, which compacts the batch
+    rows = answer_batch(target, prompts, LAYERS, eos_ids=eos, generator=torch.Generator(), options=options)
+    lengths = set()
+    for prompt, (tokens, features) in zip(prompts, rows):
+        assert tokens.tolist() == prompt + greedy_by_recomputation(target, prompt, 20, eos)[0]
+        with torch.no_grad():
+            hidden = target(tokens[None], output_hidden_states=True).hidden_states
+        expected = torch.cat([hidden[layer][0] for layer in LAYERS], -1)
+        assert torch.allclose(features[:-1].float(), expected[:-1], atol=0.05, rtol=0.02)
+        lengths.add(len(tokens) - len(prompt))
+    assert len(lengths) > 1
+
+
+def test_every_fourth_answer_is_sampled(target):
+    prompts = [[3, 4]] * 8
+    options = AnswerOptions(new_tokens=24, temperature=5.0)
+    rows = answer_batch(target, prompts, LAYERS, eos_ids=frozenset(), generator=torch.Generator(), options=options)
+    greedy = [3, 4, *greedy_by_recomputation(target, [3, 4], 24)[0]]
+    assert [tokens.tolist() == greedy for tokens, _ in rows] == [True, True, True, False] * 2
+
+
+def test_held_out_prompts_share_no_template_and_no_topic_with_training():
+    held_out = {prompt.text for prompt in make_prompts(600, 1, held_out=True)}
+    training = {prompt.text for prompt in make_prompts(3000, 1, held_out=False)}
+    assert not held_out & training
+    assert not any("photosynthesis" in text.lower() for text in held_out)
+    assert any("photosynthesis" in text.lower() for text in training)
+    assert not any("water cycle" in text.lower() for text in training)
+    assert {prompt.category for prompt in make_prompts(12, 1, held_out=True)} == set(PLAIN)
+
+
+def test_prompts_depend_on_the_seed_alone():
+    first, again, other = (list(make_prompts(30, seed, held_out=False)) for seed in (1, 1, 2))
+    assert first == again and first != other
+
+
+def test_no_training_prompt_is_near_a_prompt_of_the_demo():
+    demo = [prompt.text for prompt in load_prompts(SAMPLE_PROMPTS)]
+    texts = ["The Moon is a rock. It orbits the Earth every month and causes the tides of every sea."]
+    prompts = [*make_prompts(3000, 1, held_out=False), *make_prompts(300, 1, held_out=False, texts=texts)]
+    assert not any(too_close(prompt.text, demo) for prompt in prompts)
+    assert too_close(demo[0].upper() + " Please.", demo)
+
+
+def test_passages_are_whole_sentences():
+    text = "One two three four five six seven eight. Nine ten eleven twelve thirteen fourteen fifteen. Half a sen"
+    assert passage(text) == text[: text.index(" Half")]
+    assert passage("Too short.") == ""
+
+
+def test_unrolled_steps_see_what_the_drafter_sees(target, answers):
+    """The parallel unroll of training gives the very hidden states of drafting token by token with a cache."""
+    draft = _draft(target, answers).eval()
+    drafter = FeatureDrafter(draft, target)
+    answer = answers[3]
+    tokens, first = answer.tokens.tolist(), answer.prompt_length + 2  # the pair at position `first` yields d_1
+    teacher = Teacher(target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach())
+    with torch.no_grad():
+        rollouts = unroll(draft, teacher, collate([answer, answers[0]]), 3)
+    drafter.start([tokens[: first + 1]], [answer.features[: first + 1]])
+    weights, user = drafter._weights, drafter._users[0]
+    with torch.inference_mode():
+        hidden = drafter._catch_up(user, tokens[: first + 2])
+        for step, rollout in enumerate(rollouts):
+            row = first - (answer.prompt_length - 1)  # positions wanted start at the prompt's last
+            expected = weights._norm(hidden, weights.output_norm)[0, 0]
+            assert torch.allclose(rollout.hidden[row], expected, atol=1e-4), f"step {step}"
+            assert int(rollout.next_ids[row]) == tokens[first + step + 2]
+            assert torch.equal(rollout.teacher[row], answer.features[first + step + 1, -32:])
+            hidden = drafter._step(user, hidden, [tokens[first + step + 2]], first + step + 1)
+
+
+def test_the_losss_gradient_is_that_of_the_divergence():
+    generator = torch.Generator().manual_seed(0)
+    rows, state, hidden = (torch.randn(n, 8, generator=generator) for n in (20, 5, 5))
+    hidden.requires_grad_()
+    valid = torch.tensor([True, True, False, True, True])
+    rollout = Rollout(hidden, state, torch.zeros(5), valid)
+    scalar, value = distillation_loss(rollout, Teacher(rows, rows))
+    (ours,) = torch.autograd.grad(scalar, hidden)
+    wanted = F.linear(state, rows)[valid].log_softmax(-1)
+    exact = F.kl_div(F.linear(hidden, rows)[valid].log_softmax(-1), wanted, log_target=True, reduction="batchmean")
+    (expected,) = torch.autograd.grad(exact, hidden)
+    assert value == pytest.approx(float(exact.detach()), rel=1e-4)
+    assert torch.allclose(ours, expected, atol=1e-5)
+    assert not ours[2].any()
+
+
+def test_training_learns_to_draft_and_resumes_where_it_stopped(target, answers, tmp_path):
+    def trainer(name: str) -> Trainer:
+        draft = _draft(target, answers)
+        (tmp_path / name).mkdir(exist_ok=True)
+        options = TrainingOptions(epochs=12, tokens_per_batch=64, learning_rate=2e-2)
+        return Trainer(draft, Teacher.of(target, draft.token_ids), tmp_path / name, options)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after_four(state) -> None:
+        if state.epoch == 4:
+            raise Stopped
+
+    whole, parts = trainer("whole"), trainer("parts")
+    before = measure_acceptance(whole.draft, whole.teacher, answers)
+    trained = whole.run(answers, answers)
+    after = measure_acceptance(trained, whole.teacher, answers)
+    assert after[0, 0] > before[0, 0] + 20 and after[0, 1] == before[0, 1]
+    with pytest.raises(Stopped):
+        parts.run(answers, answers, after_epoch=stop_after_four)
+    resumed = trainer("parts")
+    assert resumed.resume() and resumed.state.epoch == 4
+    again = resumed.run(answers, answers)
+    assert resumed.state.losses == pytest.approx(whole.state.losses)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(again.parameters(), trained.parameters()))
+
+
+def test_draft_vocabulary_holds_the_answers_most_used_ids(answers):
+    ids = choose_vocabulary(answers, 5, 32, always=[31])
+    counts = torch.bincount(torch.cat([a.tokens[a.prompt_length :] for a in answers]), minlength=32)
+    assert len(ids) == 5 and 31 in ids and ids.tolist() == sorted(ids.tolist())
+    assert int(counts.argmax()) in ids
+
+
+def test_a_draft_that_does_not_read_the_last_layer_is_refused(target, answers):
+    ids = torch.arange(32)
+    spec = FeatureDraftSpec.for_target(target, ids, layers=(1,))
+    with pytest.raises(BadInput, match="the last must be 2"):
+        initial_draft(target, spec, ids, answers, seed=0)
+
+
+@pytest.fixture(scope="module")
+def target_folder(tmp_path_factory) -> Path:
+    """A tiny Llama with a byte-level tokenizer and no chat template, as a hub would hold it."""
+    folder = tmp_path_factory.mktemp("tiny-target")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({"<end>": 0, **{c: i + 1 for i, c in enumerate(alphabet)}}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    model = tiny_llama(5, vocab=257)
+    model.generation_config.eos_token_id = 0
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_folder, tmp_path):
+    output, work = tmp_path / "draft.safetensors", tmp_path / "work"
+    arguments = (
+        f"--target {target_folder} --name tiny --work {work} --output {output} --dtype float32 --shards 1".split()
+    )
+    arguments += "--reading-shards 0 --prompts-per-shard 12 8 --held-out-prompts 6 4 --new-tokens 24 --epochs 2".split()
+    arguments += "--draft-vocabulary 64 --tokens-per-batch 1024 --seed 1".split()
+    assert main(arguments) == 0
+    report = json.loads((work / "report.json").read_text())
+    assert report["epochs"] == 2 and len(report["learning_curve"]) == 2 and "all" in report["held_out"]
+    assert (work / "learning_curve.png").stat().st_size > 1000
+    draft = FeatureDraftModel.load(output)
+    assert draft.spec.target_name == "tiny" and draft.spec.draft_vocab_size == 64 and 0 in draft.token_ids
+    shard = work / "shards" / "answers-0000.safetensors"
+    written = shard.stat().st_mtime_ns
+    first = load_file(output)
+    assert main(arguments) == 0
+    assert shard.stat().st_mtime_ns == written
+    assert all(torch.equal(value, first[name]) for name, value in load_file(output).items())
+    assert {answer.category for answer in load_answers([shard])} >= set(PLAIN)
+
+
+@pytest.mark.slow
+def test_a_draft_can_go_on_from_another_one(target_folder, tmp_path):
+    def command(name: str, *more: str) -> list[str]:
+        paths = f"--target {target_folder} --work {tmp_path / name} --output {tmp_path / name}.safetensors".split()
+        sizes = "--shards 1 --reading-shards 0 --prompts-per-shard 12 8 --held-out-prompts 6 4 --new-tokens 24".split()
+        return [*paths, *sizes, *"--dtype float32 --tokens-per-batch 1024 --seed 1".split(), *more]
+
+    def first_loss(name: str) -> float:
+        return torch.load(tmp_path / name / "training.pt", weights_only=True)["state"]["losses"][0]
+
+    start = ["--start-from", str(tmp_path / "first.safetensors")]
+    assert main(command("first", "--epochs", "4", "--learning-rate", "2e-2", "--draft-vocabulary", "80")) == 0
+    assert main(command("second", "--epochs", "1", "--draft-vocabulary", "80", *start)) == 0
+    assert FeatureDraftModel.load(tmp_path / "second.safetensors").spec.draft_vocab_size == 80
+    assert first_loss("second") < 0.95 * first_loss("first")
+    assert main(command("second", "--epochs", "1", "--layers", "0", "2", *start)) == 2
+
+
+def test_the_command_reports_what_it_cannot_do(tmp_path):
+    assert main(["--target", str(tmp_path), "--work", str(tmp_path / "w"), "--output", str(tmp_path / "o")]) == 2
