@@ -26,7 +26,7 @@ from measuring.results import Results, headline, load_results, slug
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console
 
-REPORTS = Path(__file__).with_name("reports")
+REPORTS = Path(__file__).parents[1] / "models/tt_transformers/demo/speculative_decoding/reports"
 PLOTS = "plots"
 PAGE = "report.html"
 

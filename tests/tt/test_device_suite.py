@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""tests/device, which needs a device, run here on the fake one: it must pass there before anybody simulates it for an
+"""The package's device tests, which needs a device, run here on the fake one: it must pass there before anybody simulates it for an
 hour."""
 
 import importlib.util
@@ -12,22 +12,23 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+SUITE = "models/tt_transformers/demo/speculative_decoding/tests"
 
 
 @pytest.mark.slow
 def test_the_device_suite_passes_on_the_fake():
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     environment.pop("TT_METAL_SLOW_DISPATCH_MODE", None)
-    command = [sys.executable, "-m", "pytest", "-p", "fakes.as_device", "-p", "no:cacheprovider", "-q", "tests/device"]
-    run = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-p", "fakes.as_device", "-p", "no:cacheprovider", "-q", SUITE]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
     assert "11 passed, 1 skipped" in run.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ttnn") is not None, reason="this Python has ttnn, and may have a device")
 def test_the_device_suite_is_skipped_without_a_device():
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "tests/device", "-k", "two_users"]
-    run = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", SUITE, "-k", "two_users"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0 and "2 skipped" in run.stdout, run.stdout[-3000:]
     assert "ttnn is not installed, so there is no Tenstorrent device" in run.stdout
