@@ -31,11 +31,12 @@ from measuring.agreement import (
 )
 from measuring.break_even import Choice, break_even_alpha
 from measuring.published_speeds import DEVICES, SOURCE, published_pair
+from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, number, speedup
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model, named_pair
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
-from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
 
 REFERENCE_OUTPUTS = Path("models/tt_transformers/tests/reference_outputs")
 DEFAULT_KS = (1, 2, 3, 4, 6, 8)

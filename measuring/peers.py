@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, OnToken
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
 PEERS = ("generate", "prompt_lookup_num_tokens", "assistant_model")
@@ -84,6 +86,15 @@ class Peer:
     @property
     def label(self) -> str:
         return self.kind if self.kind == "generate" else f"{self.kind}={self.k}"
+
+    @property
+    def arm(self) -> Arm[PeerResult]:
+        """It, among the arms of a comparison."""
+
+        def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[PeerResult]:
+            return [self.run(request.token_ids, limit) for request in batch]
+
+        return Arm(self.label, decode)
 
     def run(self, prompt: Sequence[int], max_new_tokens: int) -> PeerResult:
         """Decode one prompt."""

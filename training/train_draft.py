@@ -31,8 +31,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, EMBEDDED, load_model
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from training.answers import AnswerOptions, make_shard, read_shard
 from training.data import Answer, load_answers
 from training.distillation import Teacher, measure_acceptance

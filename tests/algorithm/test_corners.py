@@ -14,6 +14,7 @@ import models.tt_transformers.demo.speculative_decoding as package
 from models.tt_transformers.demo.speculative_decoding import metrics
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
@@ -187,4 +188,4 @@ def test_a_feature_draft_without_features_says_so_and_forgets_its_users():
     with pytest.raises(ValueError, match=r"observe\(\) needs them"):
         drafter.observe([0], None)
     drafter.close()
-    assert drafter.propose([], [], sampling=SamplingParams(), generators=[]).tokens == []
+    assert drafter.propose(DraftRequest(contexts=[], counts=[], sampling=SamplingParams(), generators=[])).tokens == []

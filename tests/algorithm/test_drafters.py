@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.tiny import greedy_by_recomputation, tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
@@ -21,7 +21,7 @@ GREEDY = SamplingParams()
 def lookup(context, count, **options):
     drafter = PromptLookupDrafter(**options)
     drafter.start([context])
-    return drafter.propose([context], [count]).tokens[0]
+    return drafter.propose(DraftRequest(contexts=[context], counts=[count])).tokens[0]
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,16 @@ def test_the_growing_index_finds_what_a_scan_finds(text, steps):
     here = 1
     for step in steps:
         context = text[: min(here, len(text))]
-        assert drafter.propose([context], [4]).tokens[0] == by_scanning(context, 4)
+        assert drafter.propose(DraftRequest(contexts=[context], counts=[4])).tokens[0] == by_scanning(context, 4)
         here += step
 
 
 class TestModelDrafter:
     def draft(self, drafter, context, count):
         generators = [torch.Generator().manual_seed(0)]
-        return drafter.propose([context], [count], sampling=GREEDY, generators=generators).tokens[0]
+        return drafter.propose(
+            DraftRequest(contexts=[context], counts=[count], sampling=GREEDY, generators=generators)
+        ).tokens[0]
 
     @pytest.mark.parametrize("max_tokens_per_user", [2, 3, 32])
     def test_it_drafts_its_models_greedy_text_after_any_gap(self, max_tokens_per_user):
@@ -112,6 +114,15 @@ class TestModelDrafter:
         drafter.start([[1, 2, 3]])
         generators = [torch.Generator()]
         options = {"sampling": GREEDY, "generators": generators}
-        assert drafter.propose([[1, 2, 3, 4]], [5], min_probability=1.0, **options).tokens == [[]]
+        assert drafter.propose(
+            DraftRequest(contexts=[[1, 2, 3, 4]], counts=[5], min_probability=1.0, **options)
+        ).tokens == [[]]
         drafter.start([[1, 2, 3]])
-        assert len(drafter.propose([[1, 2, 3, 4]], [5], min_probability=1e-9, **options).tokens[0]) == 5
+        assert (
+            len(
+                drafter.propose(
+                    DraftRequest(contexts=[[1, 2, 3, 4]], counts=[5], min_probability=1e-9, **options)
+                ).tokens[0]
+            )
+            == 5
+        )

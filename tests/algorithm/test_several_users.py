@@ -22,8 +22,9 @@ from models.tt_transformers.demo.speculative_decoding import (
     SpeculativeGenerator,
     TorchModelRunner,
 )
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 
 VOCAB = 32
@@ -88,10 +89,10 @@ def test_each_user_has_a_stop_of_his_own(drafter):
     generator = SpeculativeGenerator(runner(), DRAFTERS[drafter](len(PROMPTS)), num_draft_tokens=3)
     ends_at, holds = texts[1][6], len(PROMPTS[2]) + 9
     stops = [
-        generator.stop_conditions(max_new_tokens=5),
-        generator.stop_conditions(max_new_tokens=LIMIT, stop_token_ids=[ends_at]),
+        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=5))[0],
+        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT, stop_token_ids=[ends_at]))[0],
         StopConditions(max_new_tokens=LIMIT, max_seq_len=holds),
-        generator.stop_conditions(max_new_tokens=LIMIT),
+        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT))[0],
     ]
     expected = [texts[0][:5], texts[1][: texts[1].index(ends_at) + 1], texts[2][:9], texts[3]]
     for results in (generator.generate(PROMPTS, stops=stops), decode_plainly(runner(), PROMPTS, stop=stops)):
@@ -114,7 +115,7 @@ def test_stops_that_do_not_fit_are_refused(stops, named):
 
 def test_plain_decoding_of_several_users():
     generator = SpeculativeGenerator(runner(), None)
-    stop = generator.stop_conditions(max_new_tokens=LIMIT)
+    stop = generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT))[0]
     for width in (1, 4):
         results = decode_plainly(runner(), PROMPTS, stop=stop, width=width)
         for prompt, result in zip(PROMPTS, results):
@@ -175,7 +176,9 @@ class TestHybrid:
         contexts = [[1, 2, 3, 1, 2], [1, 2, 3, 4, 5]]
         drafter.start([context[:-1] for context in contexts])
         assert drafter.expect(contexts) == ["prompt-lookup-2", drafter.second.name]
-        draft = drafter.propose(contexts, [2, 2], sampling=SamplingParams(), generators=[None, None])
+        draft = drafter.propose(
+            DraftRequest(contexts=contexts, counts=[2, 2], sampling=SamplingParams(), generators=[None, None])
+        )
         assert draft.tokens[0] == [3, 1] and draft.sources[0] == ["prompt-lookup"] * 2
         assert draft.sources[1] == [drafter.second.name] * 2
 
@@ -193,7 +196,12 @@ class TestFixedWidth:
         target = Watching(tiny_llama(0, vocab=VOCAB).to(dtype), max_seq_len=30)
         generator = SpeculativeGenerator(target, PromptLookupDrafter(), num_draft_tokens=4, verify_width=5)
         ours = generator.generate([PROMPTS[3]], max_new_tokens=100)[0]
-        plain = decode_plainly(target, [PROMPTS[3]], stop=generator.stop_conditions(max_new_tokens=100), width=5)[0]
+        plain = decode_plainly(
+            target,
+            [PROMPTS[3]],
+            stop=generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=100))[0],
+            width=5,
+        )[0]
         assert ours.tokens == plain.tokens and ours.finish_reason == "max_seq_len"
         assert set(widths) == {2, 3, 4, 5} and widths.count(5) > 20  # narrower only where max_seq_len leaves no room
 

@@ -10,6 +10,7 @@ from support.tiny import tiny_llama
 from transformers import AutoTokenizer
 
 from models.tt_transformers.demo.speculative_decoding import BadInput, ModelDrafter, SamplingParams, TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import (
     TrimmedHead,
     most_frequent_token_ids,
@@ -68,7 +69,7 @@ def test_only_kept_ids_are_drafted():
     drafter.start([[1, 2, 3]])
     sampling = SamplingParams(temperature=1.0)
     generators = [torch.Generator().manual_seed(0)]
-    draft = drafter.propose([[1, 2, 3, 4]], [8], sampling=sampling, generators=generators)
+    draft = drafter.propose(DraftRequest(contexts=[[1, 2, 3, 4]], counts=[8], sampling=sampling, generators=generators))
     assert set(draft.tokens[0]) <= set(kept)
     q = draft.probs[0]
     torch.testing.assert_close(q.sum(-1), torch.ones(8))

@@ -18,7 +18,8 @@ from rich.console import Console
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.hf.loading import EMBEDDED, load_model
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
+from models.tt_transformers.demo.speculative_decoding.hf.loading import load_model
 from training.data import Answer, batch_groups, collate
 from training.train_draft import make_data, parse_arguments
 from training.trainer import choose_vocabulary

@@ -12,16 +12,20 @@ plain / generate    our plain decoding against transformers' generate, per token
 import statistics
 import sys
 import time
+from dataclasses import replace
 
 import torch
 
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, encode, load_prompts
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, EMBEDDED, load_model, named_pair
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 TOKENS, REPEATS = 48, 9
@@ -30,8 +34,8 @@ TOKENS, REPEATS = 48, 9
 class Silent(PromptLookupDrafter):
     """Looks for a match and never drafts it."""
 
-    def propose(self, contexts, counts, **options):
-        return super().propose(contexts, [0] * len(counts), **options)
+    def propose(self, request):
+        return super().propose(replace(request, counts=[0] * len(request.counts)))
 
 
 def step_ms(result: GenerationResult) -> float:
@@ -48,7 +52,7 @@ def bench(dtype: str) -> None:
         drafter = FeatureDrafter.from_file(draft_path, model)
         for k in (1, 2, 3, 4):
             arms[f"feature draft, K={k}"] = lambda k=k: SpeculativeGenerator(runner, drafter, num_draft_tokens=k)
-    stop = SpeculativeGenerator(runner).stop_conditions(max_new_tokens=TOKENS)
+    stop = SpeculativeGenerator(runner).stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=TOKENS))[0]
     ratios: dict[str, list[float]] = {name: [] for name in [*arms, "generate"]}
     steps: list[float] = []
     host: list[float] = []

@@ -28,9 +28,8 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
@@ -119,9 +118,9 @@ class KnowingDrafter:
     def expect(self, contexts) -> list[str | None]:
         return [self.name] * len(contexts)
 
-    def propose(self, contexts, counts, *, sampling=None, generators=(), min_probability=0.0) -> Draft:
+    def propose(self, request) -> Draft:
         tokens = []
-        for user, (context, count) in enumerate(zip(contexts, counts, strict=True)):
+        for user, (context, count) in enumerate(zip(request.contexts, request.counts, strict=True)):
             here = len(context) - self.starts[user]
             rng = random.Random(f"{self.seed} {user} {here}")
             if 0.0 < self.errors < 1.0 and rng.random() < 0.1:
@@ -147,12 +146,12 @@ class RandomQDrafter(KnowingDrafter):
 
     name = "random-q"
 
-    def propose(self, contexts, counts, *, sampling=None, generators=(), min_probability=0.0) -> Draft:
+    def propose(self, request) -> Draft:
         probs = []
-        for user, count in enumerate(counts):
-            made = torch.Generator().manual_seed(hash((self.seed, len(contexts[user]))) % 2**32)
+        for user, count in enumerate(request.counts):
+            made = torch.Generator().manual_seed(hash((self.seed, len(request.contexts[user]))) % 2**32)
             probs.append((3 * torch.randn(count, len(self.tokens), generator=made)).softmax(-1) if count else None)
-        tokens = [[] if q is None else [sample(row, generators[user]) for row in q] for user, q in enumerate(probs)]
+        tokens = [[] if q is None else [sample(row, request.generators[user]) for row in q] for user, q in enumerate(probs)]
         return Draft(tokens, probs, [[self.name] * len(drafted) for drafted in tokens])
 
 

@@ -19,8 +19,8 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.harness import benchmark_data, device_run
 from models.tt_transformers.demo.speculative_decoding.harness.device_run import DeviceRun, check_record, run_on_device
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import ModelPair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
-from models.tt_transformers.demo.speculative_decoding.hf.loading import ModelPair
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock

@@ -17,6 +17,7 @@ from support.tiny import greedy_by_recomputation, tiny_llama
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
@@ -82,7 +83,11 @@ def _draft_by_recomputation(
 
 def _ask(drafter: FeatureDrafter, contexts: list[list[int]], counts: list[int], **options):
     generators = [torch.Generator().manual_seed(user) for user in range(len(contexts))]
-    return drafter.propose(contexts, counts, sampling=options.pop("sampling", GREEDY), generators=generators, **options)
+    return drafter.propose(
+        DraftRequest(
+            contexts=contexts, counts=counts, sampling=options.pop("sampling", GREEDY), generators=generators, **options
+        )
+    )
 
 
 def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head):
@@ -146,7 +151,7 @@ def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, 
     for seed in range(400):
         drafter.start([context[:-1]], [_features(target, context[:-1])])
         generators = [torch.Generator().manual_seed(seed)]
-        draft = drafter.propose([context], [2], sampling=SAMPLING, generators=generators)
+        draft = drafter.propose(DraftRequest(contexts=[context], counts=[2], sampling=SAMPLING, generators=generators))
         assert draft.probs[0].shape == (2, 32)
         assert torch.allclose(draft.probs[0][0], expected, atol=1e-5)
         drawn[draft.tokens[0][0]] += 1

@@ -12,8 +12,8 @@ from support.doubles import ScriptedDrafter, knowing
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, encode, load_prompts
-from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import embedded_model_folder
-from models.tt_transformers.demo.speculative_decoding.hf.loading import EMBEDDED, load_model
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED, embedded_model_folder
+from models.tt_transformers.demo.speculative_decoding.hf.loading import load_model
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator

@@ -12,7 +12,8 @@ from measuring.compare import main
 from measuring.compare_options import options_from
 from measuring.report import main as report
 from models.tt_transformers.demo.speculative_decoding import acceptance
-from models.tt_transformers.demo.speculative_decoding.harness.record_extras import provenance, resident_mb, token_texts
+from models.tt_transformers.demo.speculative_decoding.harness.record import provenance, token_texts
+from models.tt_transformers.demo.speculative_decoding.runner import resident_mb
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from models.tt_transformers.demo.speculative_decoding import acceptance, batch, speculative_generator
+from models.tt_transformers.demo.speculative_decoding import acceptance, speculative_generator
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
@@ -63,11 +63,13 @@ def no_catch_up_of_the_draft(patch, parts):
 
 
 def corrections_counted_as_accepted(patch, parts):
+    right = speculative_generator.Batch.commit_round
+
     def commit_round(*args):
-        events, records = batch.commit_round(*args)
+        events, records = right(*args)
         return events, [record and replace(record, accepted=min(record.emitted, record.drafted)) for record in records]
 
-    patch.setattr(speculative_generator, "commit_round", commit_round)
+    patch.setattr(speculative_generator.Batch, "commit_round", commit_round)
 
 
 def overlook_in_a_block(reason):
@@ -96,7 +98,7 @@ def stop_strings_sought_in_one_token(patch, parts):
     patch.setattr(
         StopConditions,
         "completes_stop_string",
-        lambda self, emitted: any(stop in self.decode(emitted[-1:]) for stop in self.stop_strings),
+        lambda self, tokens, first: any(stop in self.decode(tokens[-1:]) for stop in self.stop_strings),
     )
 
 

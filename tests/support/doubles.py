@@ -28,8 +28,9 @@ class ScriptedDrafter:
     def expect(self, contexts) -> list[str | None]:
         return [self.name] * len(contexts)
 
-    def propose(self, contexts, counts, *, sampling=None, generators=(), min_probability=0.0) -> Draft:
-        tokens = [self.script(context, count) if count else [] for context, count in zip(contexts, counts)]
+    def propose(self, request) -> Draft:
+        asked = zip(request.contexts, request.counts, strict=True)
+        tokens = [self.script(context, count) if count else [] for context, count in asked]
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
 
     def observe(self, accepted_counts, features) -> None:

@@ -131,13 +131,13 @@ class SamplingDrafter:
     def expect(self, contexts) -> list[str | None]:
         return [self.name] * len(contexts)
 
-    def propose(self, contexts, counts, *, sampling: SamplingParams, generators, min_probability=0.0) -> Draft:
-        tokens, probs = [], []
-        for user, count in enumerate(counts):
+    def propose(self, request) -> Draft:
+        tokens, probs, sampling = [], [], request.sampling
+        for user, count in enumerate(request.counts):
             drafted, rows = [], []
             for _ in range(count):
-                logits = self.table(tuple([*contexts[user][-2:], *drafted][-2:]))
-                drafted.append(sample(self.draw(logits, sampling), generators[user]))
+                logits = self.table(tuple([*request.contexts[user][-2:], *drafted][-2:]))
+                drafted.append(sample(self.draw(logits, sampling), request.generators[user]))
                 rows.append(self.claim(logits, sampling))
             tokens.append(drafted)
             probs.append(torch.stack(rows) if rows else None)

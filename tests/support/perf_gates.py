@@ -18,18 +18,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser as demo_parser
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, Request
-from models.tt_transformers.demo.speculative_decoding.harness.opening import open_generator
-from models.tt_transformers.demo.speculative_decoding.harness.options import DemoOptions, checked
-from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, encode
-from models.tt_transformers.demo.speculative_decoding.harness.record import RunSettings, run_record
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison
+from models.tt_transformers.demo.speculative_decoding.harness.opening import open_bench
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS
+from models.tt_transformers.demo.speculative_decoding.harness.record import run_record
+from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 GATES = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.01
@@ -42,13 +40,11 @@ PASSED, FAILED, BAD = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or update; returns the exit status (0: every gate holds, 1: one does not, 2: bad input)."""
-    parser = argparse.ArgumentParser(prog="perf_gates", description=__doc__)
-    parser.add_argument("--update", action="store_true", help="write what was measured as what is expected")
-    parser.add_argument("--speed", action="store_true", help="compare speed too, as a ratio")
-    parser.add_argument(
-        "--gates", default=str(GATES), metavar="FILE", help="the expected figures (default: %(default)s)"
-    )
-    arguments = parser.parse_args(argv)
+    own = argparse.ArgumentParser(prog="perf_gates", description=__doc__)
+    own.add_argument("--update", action="store_true", help="write what was measured as what is expected")
+    own.add_argument("--speed", action="store_true", help="compare speed too, as a ratio")
+    own.add_argument("--gates", default=str(GATES), metavar="FILE", help="the expected figures (default: %(default)s)")
+    arguments = own.parse_args(argv)
     path = Path(arguments.gates)
     try:
         expected = None if arguments.update else read_gates(path)
@@ -68,24 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED if broken else PASSED
 
 
-def gate_options(with_baseline: bool = False) -> DemoOptions:
+def gate_options(with_baseline: bool = False) -> RunOptions:
     """The run that the gates are about: the demo on the embedded target, as its own options say it."""
     command = ["--pair", "smollm2", "--drafter", "prompt-lookup", "-k", str(K), "--max-new-tokens", str(NEW_TOKENS)]
-    return checked(demo_parser().parse_args(command if with_baseline else [*command, "--no-baseline"]))
+    return checked(parser().parse_args(command if with_baseline else [*command, "--no-baseline"]))
 
 
 def measure(*, with_baseline: bool) -> dict[str, Any]:
     """Run it; returns the demo's result record."""
     options = gate_options(with_baseline)
-    with open_generator(options) as generator:
-        comparison = Comparison(generator, with_baseline=with_baseline)
-        tokenizer = cast("PreTrainedTokenizerBase", generator.tokenizer)  # open_generator gives it one
-        requests = [Request(prompt, encode(prompt, tokenizer)) for prompt in options.prompts]
+    with open_bench(options) as bench:
+        comparison = Comparison(bench, [options])
         if with_baseline:
-            comparison.warm_up(requests[:1])
-        compared = [one for r in requests for one in comparison.run([r], max_new_tokens=options.max_new_tokens)]
-    settings = RunSettings(**{name: getattr(options, name) for name in RunSettings.__dataclass_fields__})
-    return run_record(settings, options.sampling, compared)
+            comparison.warm_up()
+        comparison.run()
+        return run_record(options, comparison.compared[0], decoder(bench.tokenizer))
 
 
 def gates_of(record: dict[str, Any]) -> dict[str, Any]:

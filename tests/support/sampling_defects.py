@@ -61,8 +61,8 @@ def draft_probabilities_withheld(patch, parts):
     class Silent(SamplingDrafter):
         """Costs no correctness (given the token, a one-hot q is as good as any), but acceptances."""
 
-        def propose(self, *args, **options):
-            draft = super().propose(*args, **options)
+        def propose(self, request):
+            draft = super().propose(request)
             return replace(draft, probs=[None] * len(draft.tokens))
 
     parts.sampling_drafter = Silent

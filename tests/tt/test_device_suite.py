@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The package's device tests, which needs a device, run here on the fake one: it must pass there before anybody simulates it for an
-hour."""
+"""The package's device tests, which need a device, run here on the fake one."""
 
 import importlib.util
 import os

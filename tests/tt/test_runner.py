@@ -101,8 +101,8 @@ def test_every_row_is_the_reference_model(open_pair):
     target, _ = open_pair(users=2, num_draft_tokens=3, sampling=True)
     assert isinstance(target, ModelRunner) and (target.vocab_size, target.max_tokens_per_user) == (VOCAB, 4)
     prompts, drafted = PROMPTS[:2], torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
-    prefilled = target.prefill(prompts)
-    rows = target.forward(drafted, [len(prompt) for prompt in prompts])
+    prefilled = target.prefill(prompts).values
+    rows = target.forward(drafted, [len(prompt) for prompt in prompts]).values
     assert rows.shape == (2, 4, VOCAB) and rows.dtype == torch.float32
     for user, prompt in enumerate(prompts):
         expected = hf_logits(prompt + drafted[user].tolist())
@@ -129,7 +129,7 @@ def test_rolling_back_overwrites(open_pair):
     prompt = PROMPTS[0]
     target.prefill([prompt])
     for drafted in ([1, 2, 3, 4], [1, 30, 31, 32], [20]):  # each rejects what the one before wrote
-        ids = target.forward(torch.tensor([drafted]), [len(prompt)], argmax_only=True)
+        ids = target.forward(torch.tensor([drafted]), [len(prompt)], argmax_only=True).values
         assert ids[0].tolist() == hf_logits(prompt + drafted)[len(prompt) :].argmax(-1).tolist()
 
 
@@ -187,7 +187,7 @@ def test_control_the_device_keeps_its_own_position_after_a_rollback(open_pair):
             return int(generator.decode_forward(torch.tensor([token]), torch.tensor([position]), **options)[0][0])
 
     def by_runner(token, position):
-        return int(target.forward(torch.tensor([[token]]), [position], argmax_only=True))
+        return int(target.forward(torch.tensor([[token]]), [position], argmax_only=True).values)
 
     def by_reference(tokens):
         return int(hf_logits(prompt + tokens)[-1].argmax())

@@ -21,7 +21,7 @@ def test_nothing_is_compiled_after_the_first_capture(open_pair):
     target, draft = open_pair(mesh=mesh, num_draft_tokens=(2, 5))
     programs = mesh.num_program_cache_entries()
     for length in (1, 31, 32, 33, 64, 65, 100, 119):
-        target.prefill([[5] * length]), draft.prefill([[5] * length])
+        target.prefill([[5] * length]).values, draft.prefill([[5] * length]).values
     for width in range(1, 7):
         target.forward(torch.ones(1, width).long(), [3], argmax_only=True)
     assert mesh.num_program_cache_entries() == programs
@@ -32,7 +32,7 @@ def test_a_forward_that_has_no_trace_is_refused_once_there_are_traces(open_pair)
     with pytest.raises(BadInput, match="none for 1 tokens per user ending in logits"):
         draft.forward(torch.tensor([[1]]), [0])
     untraced, _ = open_pair(num_draft_tokens=2, enable_trace=False)
-    assert untraced.forward(torch.tensor([[1]]), [0]).shape == (1, 1, VOCAB)
+    assert untraced.forward(torch.tensor([[1]]), [0]).values.shape == (1, 1, VOCAB)
 
 
 def test_a_second_warmup_does_nothing(open_pair):

@@ -78,7 +78,7 @@ def drafted_first(open_pair, kept) -> int:
     """The first id that a draft with this head proposes after a prompt."""
     _, draft = open_pair("always-right", num_draft_tokens=1, draft_head_token_ids=kept)
     draft.prefill(PROMPTS[:1])
-    return int(draft.forward(torch.tensor([PROMPTS[0][-1:]]), [len(PROMPTS[0]) - 1], argmax_only=True))
+    return int(draft.forward(torch.tensor([PROMPTS[0][-1:]]), [len(PROMPTS[0]) - 1], argmax_only=True).values)
 
 
 def best_of(kept) -> int:
@@ -119,5 +119,5 @@ def test_an_id_beyond_the_trimmed_layer_is_a_failure(open_pair, monkeypatch):
     monkeypatch.setattr(draft._step(1, True), "run", lambda *_, **__: torch.tensor([3, TILE]))
     with pytest.raises(ModelFailure, match=f"an output layer of {TILE}"):
         draft.forward(torch.tensor([[1], [1]]), [6, 3], argmax_only=True)
-    ids = draft.forward(torch.tensor([[1], [1]]), [6, IDLE], argmax_only=True)  # the second row is nobody's
+    ids = draft.forward(torch.tensor([[1], [1]]), [6, IDLE], argmax_only=True).values  # the second row is nobody's
     assert int(ids[0]) == EVEN[3]

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
-from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, Rows
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ __all__ = [
     "AutoLookahead",
     "BadInput",
     "Draft",
+    "DraftRequest",
     "Drafter",
     "FixedLookahead",
+    "GenerationRequest",
     "GenerationResult",
     "HybridDrafter",
     "Lookahead",
@@ -38,6 +39,7 @@ __all__ = [
     "ModelUnavailable",
     "PromptLookupDrafter",
     "RoundRecord",
+    "Rows",
     "SamplingParams",
     "SpeculativeGenerator",
     "StopConditions",

@@ -144,10 +144,10 @@ class AutoLookahead:
             return [0] * len(rooms)
         # A finished user has no room, and costs nothing; neither has one about to end, and one row too few changes no
         # choice.
-        chosen = self._choose(sum(room > 0 for room in rooms), drafting)
+        chosen = self._best_choice(sum(room > 0 for room in rooms), drafting)
         return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
 
-    def _choose(self, users: int, kinds: list[str]) -> int:
+    def _best_choice(self, users: int, kinds: list[str]) -> int:
         if self.clockwork.samples(users) < self.FIRST_PLAIN_ROUNDS or self._rounds_since_plain >= self.PLAIN_EVERY:
             return 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,57 @@ from torch import Tensor
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENIZER_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "def f(x):\n    return x ** 2  # 1234567890\n",
+    "Zürich, naïve, 東京, emoji 🙂, tabs\tand  double  spaces",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftRequest:
+    """What a drafter is asked for in one round, for B users.
+
+    Attributes:
+        contexts: per user everything committed: prompt and emitted tokens, the pending one (not yet seen by the
+            target's cache) last. The sequences' own lists: to be read, not kept.
+        counts: up to how many tokens to draft for each user (0: none wanted; the user may have ended).
+        sampling: with temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling), else argmax.
+        generators: the users' own random generators.
+        min_probability: a user's draft ends where no token's probability reaches it; 0 never ends it.
+    """
+
+    contexts: Sequence[Sequence[int]]
+    counts: Sequence[int]
+    sampling: SamplingParams = SamplingParams()
+    generators: Sequence[torch.Generator] = ()
+    min_probability: float = 0.0
+
+    @property
+    def argmax_only(self) -> bool:
+        """Whether choose() needs no more than argmax ids."""
+        return self.sampling.greedy and self.min_probability == 0.0
+
+    def choose(self, user: int, row: Tensor) -> tuple[int | None, Tensor | None]:
+        """The user's next drafted token and the q [V] it was drawn from (None if greedy); no token where q is unsure.
+
+        Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing
+        it would leave a proposal that is no longer q, and the emitted law would not be the target's.
+
+        Args:
+            row: logits [V], or an argmax id.
+        """
+        if not row.is_floating_point():
+            return int(row), None
+        if self.sampling.greedy:
+            unsure = self.min_probability > 0.0 and float(row.float().softmax(-1).max()) < self.min_probability
+            return (None, None) if unsure else (int(row.argmax()), None)
+        q = to_probabilities(row, self.sampling).cpu()
+        return (None, None) if float(q.max()) < self.min_probability else (sample(q, self.generators[user]), q)
 
 
 @dataclass(frozen=True)
@@ -36,11 +87,10 @@ class Draft:
 class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
-    `contexts[b]` is everything committed for user b: prompt and emitted tokens, the pending one (not yet seen by the
-    target's cache) last. A drafter works out from its length what was accepted of its last draft.
+    A drafter works out from a context's length what was accepted of its last draft. One that runs a model has it as
+    `runner`, so that the generator can check that it fits the target.
     """
 
-    # A drafter that runs a model has it as `runner`, so that the generator can check that it fits the target.
     name: str
     feature_layers: tuple[int, ...]  # hidden layers of the target that it reads; () for most
 
@@ -53,25 +103,13 @@ class Drafter(Protocol):
         propose.
         """
 
-    def propose(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        *,
-        sampling: SamplingParams,
-        generators: Sequence[torch.Generator],
-        min_probability: float = 0.0,
-    ) -> Draft:
-        """Draft up to counts[b] tokens for each user (0: none wanted; the user may have ended).
+    def propose(self, request: DraftRequest) -> Draft:
+        """Draft up to request.counts[b] tokens for each user."""
 
-        With temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling) with the user's own
-        generator; otherwise they are argmax. A user's draft ends where no token's probability reaches min_probability.
-        """
-
-    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         """After verification: how many of each user's drafts were accepted, and the target's features of the verified
-        rows ([B, T, F], row j for position pending + j; None unless feature_layers is not ()). Called for rounds
-        without drafts too."""
+        rows ([n, F], row j for position pending + j, none for a user who has ended; None unless feature_layers is not
+        ()). Called for rounds without drafts too."""
 
     def close(self) -> None:
         """Release what the drafter owns."""
@@ -103,87 +141,59 @@ class ModelDrafter:
         """One kind: whatever the model says."""
         return [self.name] * len(contexts)
 
-    def propose(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        *,
-        sampling: SamplingParams,
-        generators: Sequence[torch.Generator],
-        min_probability: float = 0.0,
-    ) -> Draft:
+    def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose. One forward of the draft model per drafted token, for all users together."""
-        users = range(len(contexts))
-        tokens: list[list[int]] = [[] for _ in users]
-        probs: list[list[Tensor]] = [[] for _ in users]
-        texts = [list(context) for context in contexts]
-        for user, context in enumerate(contexts):
-            self._forget_rejected(user, context)
-        wanting = [user for user in users if counts[user] > 0]
-        argmax_only = sampling.greedy and min_probability == 0.0
-        while wanting:
-            rows = self._feed(texts, wanting, argmax_only)
-            for user in list(wanting):
-                token, q = _choose(rows[user], sampling, generators[user], min_probability)
+        tokens: list[list[int]] = [[] for _ in request.contexts]
+        probs: list[list[Tensor]] = [[] for _ in request.contexts]
+        wanting = [user for user, count in enumerate(request.counts) if count > 0]
+        gaps = {user: self._missing(user, request.contexts[user]) for user in wanting}
+        while gaps:
+            for user, row in self._feed(gaps, len(tokens), request.argmax_only).items():
+                token, q = request.choose(user, row)
                 if token is not None:
                     tokens[user].append(token)
-                    texts[user].append(token)
+                    gaps[user] = [token]
                 if q is not None:
                     probs[user].append(q)
-                if token is None or len(tokens[user]) == counts[user]:
-                    wanting.remove(user)
+                if token is None or len(tokens[user]) == request.counts[user]:
+                    del gaps[user]
         stacked = [torch.stack(rows) if rows else None for rows in probs]
         return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
 
-    def _forget_rejected(self, user: int, context: Sequence[int]) -> None:
-        """Keep what agrees with the context. Its pending token is always fed anew: its logits are what is wanted."""
+    def _missing(self, user: int, context: Sequence[int]) -> list[int]:
+        """Forget what was rejected; what of the context is not cached. Its pending token is always fed anew: its logits
+        are what is wanted."""
         fed, end = self._fed[user], min(len(self._fed[user]), len(context) - 1)
         agreed = self._agreed[user]
         while agreed < end and fed[agreed] == context[agreed]:
             agreed += 1
         del fed[agreed:]
         self._agreed[user] = agreed
+        return list(context[agreed:])
 
-    def _feed(self, texts: list[list[int]], wanting: list[int], argmax_only: bool) -> dict[int, Tensor]:
-        """Feed each wanting user what is missing; returns its last row ([V] logits or an id). Long gaps: in chunks."""
+    def _feed(self, gaps: dict[int, list[int]], users: int, argmax_only: bool) -> dict[int, Tensor]:
+        """Feed each user's gap; returns its last row ([V] logits or an id). Long gaps: in chunks."""
         rows: dict[int, Tensor] = {}
-        while len(rows) < len(wanting):
-            missing = {user: texts[user][len(self._fed[user]) :] for user in wanting if user not in rows}
-            width = min(self.runner.max_tokens_per_user, max(map(len, missing.values())))
-            tokens = torch.zeros((len(texts), width), dtype=torch.int64)
-            positions, lengths = [IDLE] * len(texts), [1] * len(texts)
-            for user, gap in missing.items():
+        gaps = dict(gaps)
+        while gaps:
+            width = min(self.runner.max_tokens_per_user, max(map(len, gaps.values())))
+            tokens = torch.zeros((users, width), dtype=torch.int64)
+            positions, lengths = [IDLE] * users, [1] * users
+            for user, gap in gaps.items():
                 positions[user], lengths[user] = len(self._fed[user]), min(width, len(gap))
                 tokens[user, : lengths[user]] = torch.tensor(gap[:width])
-            output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only)
-            for user, gap in missing.items():
-                self._fed[user].extend(gap[: lengths[user]])
-                if lengths[user] == len(gap):
-                    rows[user] = output[user, lengths[user] - 1]
+            output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only).values
+            for user, gap in gaps.items():
+                self._fed[user].extend(gap[:width])
+                rows[user] = output[user, lengths[user] - 1]
+            gaps = {user: gap[width:] for user, gap in gaps.items() if len(gap) > width}
         return rows
 
-    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         """Nothing to do: the next context says what was accepted."""
 
     def close(self) -> None:
         self.runner.close()
-
-
-def _choose(
-    row: Tensor, sampling: SamplingParams, generator: torch.Generator, min_probability: float
-) -> tuple[int | None, Tensor | None]:
-    """The drafted token and the q it was drawn from (None if greedy); no token if q is sure of nothing.
-
-    Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing it
-    would leave a proposal that is no longer q, and the emitted law would not be the target's.
-    """
-    if not row.is_floating_point():
-        return int(row), None
-    if sampling.greedy:
-        unsure = min_probability > 0.0 and float(row.float().softmax(-1).max()) < min_probability
-        return (None, None) if unsure else (int(row.argmax()), None)
-    q = to_probabilities(row, sampling).cpu()
-    return (None, None) if float(q.max()) < min_probability else (sample(q, generator), q)
 
 
 def check_fit(target: ModelRunner, drafter: Drafter) -> None:
@@ -203,3 +213,38 @@ def check_fit(target: ModelRunner, drafter: Drafter) -> None:
             f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
             f"{target.max_seq_len}; open both for the same"
         )
+
+
+def check_same_tokenizer(
+    target: PreTrainedTokenizerBase, draft: PreTrainedTokenizerBase, *, target_name: str, draft_name: str
+) -> None:
+    """Draft and target must mean the same text by the same ids; otherwise every draft is quietly wrong.
+
+    Compares vocabulary, special ids and a few encodings.
+
+    Raises:
+        BadInput: names the first token, special id or text on which the two differ.
+    """
+
+    def refuse(what: str) -> None:
+        raise BadInput(
+            f"{draft_name} cannot draft for {target_name}: {what}; draft and target must share one tokenizer "
+            "(the models of one family do), or use --drafter prompt-lookup"
+        )
+
+    ours, theirs = _by_id(target), _by_id(draft)
+    for token_id in sorted(ours.keys() | theirs.keys()):
+        if ours.get(token_id) != theirs.get(token_id):
+            refuse(
+                f"token id {token_id} is {ours.get(token_id)!r} in the target and {theirs.get(token_id)!r} in the draft"
+            )
+    for kind in ("bos_token_id", "eos_token_id", "unk_token_id"):
+        if getattr(target, kind) != getattr(draft, kind):
+            refuse(f"{kind} is {getattr(target, kind)} in the target and {getattr(draft, kind)} in the draft")
+    for text in TOKENIZER_PROBES:
+        if target.encode(text) != draft.encode(text):
+            refuse(f"they encode {text!r} differently")
+
+
+def _by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    return {token_id: token for token, token_id in tokenizer.get_vocab().items()}

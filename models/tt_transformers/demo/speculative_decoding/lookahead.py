@@ -1,7 +1,11 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""How many tokens to draft next: fixed, or following what was accepted (auto_lookahead.py: following the clock)."""
+"""How many tokens to draft next: fixed, or following what was accepted (auto_lookahead.py: following the clock).
+
+Not to be confused with Lookahead Decoding (Fu et al. 2024), which drafts by Jacobi iteration; here lookahead is how far
+a draft looks ahead.
+"""
 
 from __future__ import annotations
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.clock import RunClock
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 
 
@@ -51,7 +50,7 @@ def decode_plainly(
             return int(row.argmax())
         return sample(to_probabilities(row, sampling).cpu(), generators[user])
 
-    logits = target.prefill(prompts)
+    logits = target.prefill(prompts).values
     first = [choose(user, row) for user, row in enumerate(logits)]
     ttft_ns = before = clock.now(target)
     for sequence, token in zip(sequences, first, strict=True):
@@ -60,7 +59,7 @@ def decode_plainly(
         positions = [IDLE if s.finished else s.pending_position for s in sequences]
         lengths = [min(width, s.stop.max_seq_len - max(at, 0)) for s, at in zip(sequences, positions, strict=True)]
         pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
-        rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy)
+        rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy).values
         chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
         now = clock.now(target)
         for user, token in chosen.items():

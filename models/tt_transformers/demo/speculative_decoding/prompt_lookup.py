@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Prompt lookup: drafts at no cost from what the text has said before."""
+"""Prompt lookup: drafts at no cost from what the text has said before; and before another drafter (hybrid)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 
@@ -39,9 +38,8 @@ class PromptLookupDrafter:
         if not 1 <= min_ngram <= max_ngram:
             raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
         self.max_ngram, self.min_ngram = max_ngram, min_ngram
-        self._follows: list[dict[tuple[int, ...], int]] = (
-            []
-        )  # per user: n-gram -> the index that follows its last occurrence
+        # Per user: n-gram -> the index that follows its last occurrence.
+        self._follows: list[dict[tuple[int, ...], int]] = []
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
@@ -54,18 +52,10 @@ class PromptLookupDrafter:
         matches = [self._match(user, context) for user, context in enumerate(contexts)]
         return [f"{self.name}-{match.ngram}" if match else None for match in matches]
 
-    def propose(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        *,
-        sampling: SamplingParams = SamplingParams(),
-        generators: Sequence[torch.Generator] = (),
-        min_probability: float = 0.0,
-    ) -> Draft:
+    def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose; its q is one-hot and it knows no probabilities."""
         tokens = []
-        for user, (context, count) in enumerate(zip(contexts, counts, strict=True)):
+        for user, (context, count) in enumerate(zip(request.contexts, request.counts, strict=True)):
             match = self._match(user, context) if count else None
             tokens.append(_continuation(context, match.follower, count) if match else [])
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
@@ -83,7 +73,7 @@ class PromptLookupDrafter:
                 return _Match(n, index)
         return None
 
-    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
+    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         """Nothing to do: the next context says it all."""
 
     def close(self) -> None:
@@ -96,3 +86,58 @@ def _continuation(context: Sequence[int], index: int, count: int) -> list[int]:
     for i in range(index, index + count):
         drafted.append(context[i] if i < len(context) else drafted[i - len(context)])
     return drafted
+
+
+class HybridDrafter:
+    """Prompt lookup (or any drafter that knows when it has nothing) first, a model where nothing matches.
+
+    Chosen user by user and round by round; every token keeps the name of the drafter that proposed it. Each drafter
+    catches up by itself with the rounds in which the other drafted.
+    """
+
+    def __init__(self, first: Drafter, second: Drafter) -> None:
+        self.first, self.second = first, second
+        self.name = f"{first.name}+{second.name}"
+        self.feature_layers = second.feature_layers
+        self.runner = getattr(second, "runner", None)
+
+    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
+        """Start both."""
+        self.first.start(prompts)
+        self.second.start(prompts, prompt_features)
+
+    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
+        """The first drafter's kind where it has one."""
+        return [
+            kind or other for kind, other in zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
+        ]
+
+    def propose(self, request: DraftRequest) -> Draft:
+        """See Drafter.propose."""
+        first = self.first.propose(request)
+        left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]
+        if not any(left):
+            return first
+        second = self.second.propose(replace(request, counts=left))
+        chosen = [first if drafted else second for drafted in first.tokens]
+        return Draft(
+            [draft.tokens[user] for user, draft in enumerate(chosen)],
+            [draft.probs[user] for user, draft in enumerate(chosen)],
+            [draft.sources[user] for user, draft in enumerate(chosen)],
+        )
+
+    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
+        """Both are told."""
+        self.first.observe(accepted_counts, None)
+        self.second.observe(accepted_counts, features)
+
+    def close(self) -> None:
+        """Close both."""
+        self.first.close()
+        self.second.close()
+
+
+def lookup_first(second: Drafter) -> HybridDrafter:
+    """Prompt lookup before `second`, but only on matches of two tokens or more: one matching token says less about what
+    follows than a model does."""
+    return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)

@@ -10,22 +10,61 @@ the next call simply names an earlier position and overwrites what was there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
-# A Tensor, or a pair where `features` are asked for: the type depends on an argument's value, which no annotation says.
-Output: TypeAlias = Any
-
 IDLE = -1  # the position of a user that takes no part in a forward
+MEMORY_COUNTS = Path("/proc/self/statm")  # Linux; elsewhere resident memory is not measured
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one pass of a runner gives.
+
+    Attributes:
+        values: float32 logits, [B, V] of a prefill and [B, T, V] of a forward; or a forward's int64 argmax ids [B, T].
+        features: per user the hidden states that were asked for, [n, F] of its n tokens in this pass (an idle user has
+            none of them: n = 0); None if none were asked for.
+    """
+
+    values: Tensor
+    features: Sequence[Tensor] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLoad:
+    """What bringing one model into memory cost.
+
+    Attributes:
+        init_s: from the start of loading to the end of a first forward of one token (weights are read only then); on tt
+            to the end of loading, for compiling and capturing are warm-up.
+        layers, parameters: of the model; shared weights count once. weights_mb: their size in megabytes (10^6 bytes).
+        host_rss_mb: growth of the process's resident memory meanwhile; None where the system does not tell, or
+            where memory given back meanwhile hides it.
+        device_dram_mb: planned memory of each device, weights, caches and tables (tt backend); None elsewhere.
+    """
+
+    name: str
+    init_s: float
+    layers: int | None = None
+    parameters: int | None = None
+    weights_mb: float | None = None
+    host_rss_mb: float | None = None
+    device_dram_mb: float | None = None
 
 
 @runtime_checkable
 class ModelRunner(Protocol):
-    """A causal language model with a positional KV cache (torch_runner.py: Hugging Face; tt_runner.py: Tenstorrent)."""
+    """A causal language model with a positional KV cache (hf/runner.py: Hugging Face; tt/runner.py: Tenstorrent)."""
 
     name: str
     vocab_size: int
@@ -33,22 +72,22 @@ class ModelRunner(Protocol):
     max_users: int
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
-    supports_features: bool  # whether prefill() and forward() accept features=
+    supports_features: bool  # whether hidden states may be asked for
+    load: ModelLoad | None  # what opening it cost, if that was measured
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile, allocate and capture whatever forwards of these T (and a prefill) need, outside every clock."""
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Output:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """Start over with one user per prompt: cache positions 0..len-1, return each last token's logits.
 
         Args:
             prompts: B token-id sequences, 1 <= B <= max_users, each of 1 to max_seq_len tokens.
-            features: layers whose hidden states are wanted too (0 = embeddings, n = after the n-th layer, the number of
-                layers itself = the final normed state).
+            features: layers whose hidden states are wanted too, concatenated (0 = embeddings, n = after the n-th layer,
+                the number of layers itself = the final normed state).
 
         Returns:
-            float32 [B, V] logits; with `features`, the pair (logits, list of B tensors [len_b, len(features) *
-            hidden]).
+            Rows of float32 [B, V] logits.
         """
 
     def forward(
@@ -59,7 +98,7 @@ class ModelRunner(Protocol):
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Output:
+    ) -> Rows:
         """Process T tokens of each user in ONE pass; token j of user b sits at position positions[b] + j.
 
         It sees every cached position below it and its own user's earlier tokens of this call, and overwrites what was
@@ -74,8 +113,7 @@ class ModelRunner(Protocol):
             features: as in prefill.
 
         Returns:
-            float32 [B, T, V] logits, or int64 [B, T] ids; with `features`, the pair (that, [B, T, len(features) *
-            hidden]). Rows of idle users are undefined.
+            Rows of float32 [B, T, V] logits or int64 [B, T] ids; those of idle users are undefined.
         """
 
     def synchronize(self) -> None:
@@ -85,8 +123,9 @@ class ModelRunner(Protocol):
         """Release the cache, traces and device memory; may be called twice."""
 
 
-def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]]) -> None:
-    """BadInput unless `runner` has room for these prompts."""
+def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], features: Sequence[int] = ()) -> None:
+    """BadInput unless `runner` has room for these prompts, and the features that are asked for."""
+    check_features(runner, features)
     if not 1 <= len(prompts) <= runner.max_users:
         raise BadInput(f"{len(prompts)} prompts for {runner.name}, which was opened for 1 to {runner.max_users} users")
     for prompt in prompts:
@@ -98,9 +137,14 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]]) -> None
 
 
 def check_forward(
-    runner: ModelRunner, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int] | None
+    runner: ModelRunner,
+    tokens: Tensor,
+    positions: Sequence[int],
+    lengths: Sequence[int] | None,
+    features: Sequence[int] = (),
 ) -> list[int]:
     """How many of each user's tokens count (`lengths`, or all); BadInput unless `runner` can do this forward."""
+    check_features(runner, features)
     users, width = tokens.shape
     counts = [width] * users if lengths is None else list(lengths)
     if users > runner.max_users or width > runner.max_tokens_per_user:
@@ -120,3 +164,57 @@ def check_forward(
                 f"that {runner.name} holds; open it with a larger max_seq_len"
             )
     return counts
+
+
+def check_features(runner: ModelRunner, features: Sequence[int]) -> None:
+    """BadInput if hidden states are asked for that `runner` cannot give."""
+    if features and not runner.supports_features:
+        raise BadInput(f"{runner.name} gives no hidden states; draft with a model or by prompt lookup")
+
+
+class RunClock:
+    """The one clock: nanoseconds since it was made, less the time spent in paused().
+
+    It is monotonic, and read only when the device has finished.
+    """
+
+    def __init__(self) -> None:
+        self._zero = time.perf_counter_ns()
+
+    def now(self, runner: ModelRunner) -> int:
+        """Nanoseconds on this clock, once `runner`'s device has done all it was asked."""
+        runner.synchronize()
+        return time.perf_counter_ns() - self._zero
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside does not count."""
+        before = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self._zero += time.perf_counter_ns() - before
+
+
+class LoadWatch:
+    """The open measurement of watch_load(); `load` is there once it is closed."""
+
+    load: ModelLoad
+
+
+@contextmanager
+def watch_load(name: str) -> Iterator[LoadWatch]:
+    """Measures what is done inside: load the model and run a first forward there."""
+    watch, before, start = LoadWatch(), resident_mb(), time.perf_counter_ns()
+    yield watch
+    seconds, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
+    grown = None if before is None or after is None or after < before else after - before
+    watch.load = ModelLoad(name=name, init_s=seconds, host_rss_mb=grown)
+
+
+def resident_mb() -> float | None:
+    """Resident memory of this process in megabytes; None where the system does not tell."""
+    try:
+        return int(MEMORY_COUNTS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return None

@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""One user's sequence, and the only way to add tokens to it: `SequenceState.commit`."""
+"""What is asked for, the sequences that it becomes, and the only way to add tokens to one: `SequenceState.commit`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Decode = Callable[[Sequence[int]], str]  # token ids of one sequence -> its text
 # Where an emitted token came from. "prefill": the first one; "plain": a round in which nothing was drafted.
 Origin = Literal["prefill", "accepted", "recovered", "bonus", "plain"]
 FinishReason = Literal["eos", "stop_string", "length", "max_seq_len"]
@@ -32,7 +36,7 @@ class StopConditions:
     max_seq_len: int
     stop_token_ids: frozenset[int] = frozenset()
     stop_strings: tuple[str, ...] = ()
-    decode: Callable[[Sequence[int]], str] | None = None
+    decode: Decode | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -42,14 +46,51 @@ class StopConditions:
         if not all(self.stop_strings):
             raise BadInput("an empty stop string would end every sequence at once; leave it out")
 
-    def completes_stop_string(self, emitted: Sequence[int]) -> bool:
-        """Whether the text of the emitted ids holds a stop string, given that it did not before the last of them."""
+    def completes_stop_string(self, tokens: Sequence[int], first: int) -> bool:
+        """Whether the text of tokens[first:] holds a stop string, given that it did not before the last of them."""
         if not self.stop_strings or self.decode is None:  # never the one without the other
             return False
         # A character takes at most four byte tokens, so this tail holds any stop string that the last token completes.
         tail = 4 * max(map(len, self.stop_strings)) + 8
-        text = self.decode(emitted[-tail:])
+        text = self.decode(tokens[max(first, len(tokens) - tail) :])
         return any(stop in text for stop in self.stop_strings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """What to generate: prompts that run together, one per user, and when each of them ends.
+
+    Attributes:
+        prompts: token ids, or text where the generator has a tokenizer.
+        max_new_tokens: per user.
+        stop_token_ids: None: the target's end-of-sequence ids.
+        stop_strings: text that ends a sequence.
+        stops: each prompt's own conditions, in place of the three above.
+        seeds: of the users' own random generators, one per prompt; None: the sampling's seed + user.
+    """
+
+    prompts: Sequence[Sequence[int] | str]
+    max_new_tokens: int = 128
+    stop_token_ids: Sequence[int] | None = None
+    stop_strings: Sequence[str] = ()
+    stops: Sequence[StopConditions] | None = None
+    seeds: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise BadInput("no prompts were given")
+        for what, given in (("stop conditions", self.stops), ("seeds", self.seeds)):
+            if given is not None and len(given) != len(self.prompts):
+                raise BadInput(f"{len(given)} {what} for {len(self.prompts)} prompts; give one per prompt, or none")
+
+    @classmethod
+    def of(cls, request: GenerationRequest | Sequence[Sequence[int] | str], **options: Any) -> GenerationRequest:
+        """A request as it is, or prompts and the other attributes by name."""
+        if not isinstance(request, GenerationRequest):
+            return cls(prompts=request, **options)
+        if options:
+            raise BadInput(f"a whole request and {', '.join(options)} were given; put them into the request")
+        return request
 
 
 @dataclass
@@ -103,9 +144,49 @@ class SequenceState:
         self.emitted_ns.append(now_ns)
         if token in self.stop.stop_token_ids:
             self.finish_reason = "eos"
-        elif self.stop.completes_stop_string(self.emitted):
+        elif self.stop.completes_stop_string(self.tokens, len(self.prompt)):
             self.finish_reason = "stop_string"
         elif len(self.origins) == self.stop.max_new_tokens:
             self.finish_reason = "length"
         elif len(self.tokens) == self.stop.max_seq_len:
             self.finish_reason = "max_seq_len"
+
+
+def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
+    """tokenizer.decode, as the text of one sequence. (transformers declares it for batches too, whose texts are a
+    list.)"""
+    return cast("Decode", tokenizer.decode)
+
+
+class TextStream:
+    """The text that each token of a sequence adds, at a cost that does not grow with the sequence.
+
+    A character of several tokens belongs to the last of them. Each time the last few tokens are decoded without and
+    with the new ones, and the difference is what is new: a tokenizer that drops the space before a text drops it from
+    both.
+    """
+
+    LONGEST_CHARACTER = 8  # in tokens: what is not whole by then never will be
+
+    def __init__(self, decode: Decode) -> None:
+        self._decode = decode
+        self._old: list[int] = []  # tokens whose text was returned
+        self._new: list[int] = []
+
+    def add(self, token: int) -> str:
+        """What is now known of the text, after what was returned before."""
+        self._new.append(token)
+        text = self._fresh()
+        whole = text and not text.endswith("\N{REPLACEMENT CHARACTER}")
+        return self._take(text) if whole or len(self._new) == self.LONGEST_CHARACTER else ""
+
+    def rest(self) -> str:
+        """What was held back; the sequence has ended."""
+        return self._take(self._fresh())
+
+    def _fresh(self) -> str:
+        return self._decode(self._old + self._new)[len(self._decode(self._old)) :]
+
+    def _take(self, text: str) -> str:
+        self._old, self._new = (self._old + self._new)[-self.LONGEST_CHARACTER :], []
+        return text

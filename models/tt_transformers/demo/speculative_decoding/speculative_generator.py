@@ -10,7 +10,7 @@ pending one); whatever lies beyond is garbage that nothing reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,18 +23,87 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     sample,
     to_probabilities,
 )
-from models.tt_transformers.demo.speculative_decoding.batch import Batch, TokenEvent, commit_round
-from models.tt_transformers.demo.speculative_decoding.clock import RunClock
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, check_fit
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.prompts import decoder
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
-from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
+from models.tt_transformers.demo.speculative_decoding.sequences import (
+    GenerationRequest,
+    Origin,
+    SequenceState,
+    StopConditions,
+    decoder,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Prompts = Sequence[Sequence[int] | str]
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One emitted token: whose, which, where it came from, and which drafter proposed it ("": none did)."""
+
+    user: int
+    token: int
+    origin: Origin
+    source: str
+
+
+@dataclass
+class Batch:
+    """The state of a generation: a sequence per user, the users' random generators, the records of past rounds."""
+
+    sequences: list[SequenceState]
+    generators: list[torch.Generator]
+    clock: RunClock
+    target_ttft_ns: int = 0
+    rounds: list[list[RoundRecord | None]] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return all(sequence.finished for sequence in self.sequences)
+
+    @property
+    def contexts(self) -> list[list[int]]:
+        return [sequence.tokens for sequence in self.sequences]
+
+    def commit_round(
+        self, draft: Draft, acceptance: Acceptance, now_ns: int
+    ) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
+        """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
+        events: list[TokenEvent] = []
+        records: list[RoundRecord | None] = []
+        width = 1 + max(map(len, draft.tokens))
+        for user, sequence in enumerate(self.sequences):
+            if sequence.finished:
+                records.append(None)
+                continue
+            drafted, accepted = draft.tokens[user], acceptance.accepted_counts[user]
+            own: Origin = "plain" if not drafted else "bonus" if accepted == len(drafted) else "recovered"
+            standing: list[tuple[int, Origin, str]] = [
+                (drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)
+            ]
+            emitted = 0
+            for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
+                sequence.commit(token, origin, source, now_ns)
+                events.append(TokenEvent(user, token, origin, source))
+                emitted += 1
+                if sequence.finished:
+                    break
+            cut = emitted <= accepted  # the stop fell on a drafted token: what was drafted after it counts for nothing
+            records.append(
+                RoundRecord(
+                    index=len(self.rounds),
+                    drafted=emitted if cut else len(drafted),
+                    accepted=emitted if cut else accepted,
+                    emitted=emitted,
+                    tokens_per_user=width,
+                )
+            )
+        return events, records
 
 
 class SpeculativeGenerator:
@@ -80,63 +149,29 @@ class SpeculativeGenerator:
 
     def generate(
         self,
-        prompts: Sequence[Sequence[int] | str],
+        request: GenerationRequest | Prompts,
         *,
-        max_new_tokens: int = 128,
-        stop_token_ids: Sequence[int] | None = None,
-        stop_strings: Sequence[str] = (),
-        stops: Sequence[StopConditions] | None = None,
-        seeds: Sequence[int] | None = None,
         on_token: Callable[[TokenEvent], None] | None = None,
+        **options: Any,
     ) -> list[GenerationResult]:
         """Generate for all prompts together.
 
         Args:
-            prompts: one per user: token ids, or text if there is a tokenizer.
-            max_new_tokens: per user.
-            stop_token_ids: default: the target's end-of-sequence ids.
-            stop_strings: text that ends a sequence.
-            stops: each prompt's own conditions (see stop_conditions()), in place of the three above.
-            seeds: of the users' own random generators, one per prompt; default sampling.seed + user.
+            request: the whole request; or its prompts, with its other attributes by name as `options`.
             on_token: called for every emitted token, in order, outside the clocks.
 
         Returns:
             One result per prompt, in their order.
         """
-        batch = self.new_batch(
-            prompts,
-            max_new_tokens=max_new_tokens,
-            stop_token_ids=stop_token_ids,
-            stop_strings=stop_strings,
-            stops=stops,
-            seeds=seeds,
-        )
+        batch = self.new_batch(request, **options)
         for event in self._events(batch):
             if on_token is not None:
                 on_token(event)
         return self.results(batch)
 
-    def stream(
-        self,
-        prompts: Sequence[Sequence[int] | str],
-        *,
-        max_new_tokens: int = 128,
-        stop_token_ids: Sequence[int] | None = None,
-        stop_strings: Sequence[str] = (),
-        stops: Sequence[StopConditions] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> Iterator[TokenEvent]:
+    def stream(self, request: GenerationRequest | Prompts, **options: Any) -> Iterator[TokenEvent]:
         """Like generate(), as an iterator of tokens; it may be left at any token."""
-        return self._events(
-            self.new_batch(
-                prompts,
-                max_new_tokens=max_new_tokens,
-                stop_token_ids=stop_token_ids,
-                stop_strings=stop_strings,
-                stops=stops,
-                seeds=seeds,
-            )
-        )
+        return self._events(self.new_batch(request, **options))
 
     def _events(self, batch: Batch) -> Iterator[TokenEvent]:
         events = self.prefill_both_models(batch)
@@ -149,17 +184,16 @@ class SpeculativeGenerator:
 
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
-        layers = self.drafter.feature_layers if self.drafter else ()
-        prefilled = self.target.prefill([s.prompt for s in batch.sequences], **({"features": layers} if layers else {}))
-        logits, features = prefilled if layers else (prefilled, None)
+        prompts = [sequence.prompt for sequence in batch.sequences]
+        prefilled = self.target.prefill(prompts, features=self._feature_layers)
         if self.sampling.greedy:
-            first = logits.argmax(-1).tolist()
+            first = prefilled.values.argmax(-1).tolist()
         else:
-            probs = to_probabilities(logits, self.sampling).cpu()
+            probs = to_probabilities(prefilled.values, self.sampling).cpu()
             first = [sample(probs[user], generator) for user, generator in enumerate(batch.generators)]
         batch.target_ttft_ns = batch.clock.now(self.target)
         if self.drafter is not None:
-            self.drafter.start([s.prompt for s in batch.sequences], features)
+            self.drafter.start(prompts, prefilled.features)
         self.lookahead.start(len(batch.sequences))
         now = batch.clock.now(self.target)
         for sequence, token in zip(batch.sequences, first, strict=True):
@@ -173,7 +207,7 @@ class SpeculativeGenerator:
         drafted = batch.clock.now(self.target)
         acceptance = self.verify_draft_tokens(batch, draft)
         verified = batch.clock.now(self.target)
-        events, records = commit_round(batch, draft, acceptance, verified)
+        events, records = batch.commit_round(draft, acceptance, verified)
         total_ns = batch.clock.now(self.target) - start
         times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
         batch.rounds.append([None if record is None else replace(record, **times) for record in records])
@@ -188,11 +222,13 @@ class SpeculativeGenerator:
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
         return self.drafter.propose(
-            batch.contexts,
-            counts,
-            sampling=self.sampling,
-            generators=batch.generators,
-            min_probability=self.lookahead.min_probability,
+            DraftRequest(
+                contexts=batch.contexts,
+                counts=counts,
+                sampling=self.sampling,
+                generators=batch.generators,
+                min_probability=self.lookahead.min_probability,
+            )
         )
 
     def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
@@ -205,71 +241,57 @@ class SpeculativeGenerator:
             positions.append(IDLE if sequence.finished else sequence.pending_position)
         lengths = list(map(len, rows))
         tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
-        layers = self.drafter.feature_layers if self.drafter else ()
-        options: dict[str, Any] = {"features": layers} if layers else {}
-        output = self.target.forward(tokens, positions, lengths=lengths, argmax_only=self.sampling.greedy, **options)
-        verified, features = output if layers else (output, None)
+        greedy = self.sampling.greedy
+        verified = self.target.forward(
+            tokens, positions, lengths=lengths, argmax_only=greedy, features=self._feature_layers
+        )
         target: Sequence[Sequence[int] | Tensor]
-        if self.sampling.greedy:
-            target = verified.tolist()
-        else:
-            target = list(to_probabilities(verified, self.sampling).cpu())
+        target = verified.values.tolist() if greedy else list(to_probabilities(verified.values, self.sampling).cpu())
         active = [not sequence.finished for sequence in batch.sequences]
         acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
         if self.drafter is not None:
-            self.drafter.observe(acceptance.accepted_counts, features)
+            self.drafter.observe(acceptance.accepted_counts, verified.features)
         return acceptance
 
-    def new_batch(
-        self,
-        prompts: Sequence[Sequence[int] | str],
-        *,
-        max_new_tokens: int,
-        stop_token_ids: Sequence[int] | None = None,
-        stop_strings: Sequence[str] = (),
-        stops: Sequence[StopConditions] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> Batch:
-        """Check the request and make its state; the clock starts here."""
-        if not prompts:
-            raise BadInput("no prompts were given")
-        if stops is None:
-            shared = self.stop_conditions(
-                max_new_tokens=max_new_tokens, stop_token_ids=stop_token_ids, stop_strings=stop_strings
+    @property
+    def _feature_layers(self) -> tuple[int, ...]:
+        return self.drafter.feature_layers if self.drafter is not None else ()
+
+    def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
+        """Check the request (see generate()) and make its state; the clock starts here."""
+        request = GenerationRequest.of(request, **options)
+        sequences = [
+            SequenceState(prompt=self._token_ids(prompt), stop=stop)
+            for prompt, stop in zip(request.prompts, self.stop_conditions(request), strict=True)
+        ]
+        for token in (token for sequence in sequences for token in sequence.prompt):
+            if not 0 <= token < self.target.vocab_size:
+                raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
+        seeds = request.seeds
+        if seeds is None:
+            seeds = [self.sampling.seed + user for user in range(len(sequences))]
+        return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
+
+    def stop_conditions(self, request: GenerationRequest) -> list[StopConditions]:
+        """When each sequence of the request ends; BadInput if it may grow longer than the target holds."""
+        if request.stops is None:
+            shared = StopConditions(
+                max_new_tokens=request.max_new_tokens,
+                max_seq_len=self.target.max_seq_len,
+                stop_token_ids=(
+                    self.target.eos_token_ids if request.stop_token_ids is None else frozenset(request.stop_token_ids)
+                ),
+                stop_strings=tuple(request.stop_strings),
+                decode=decoder(self.tokenizer) if self.tokenizer else None,
             )
-            stops = [shared] * len(prompts)
-        if len(stops) != len(prompts):
-            raise BadInput(f"{len(stops)} stop conditions for {len(prompts)} prompts; give one per prompt, or none")
-        longest = max(stop.max_seq_len for stop in stops)
+            return [shared] * len(request.prompts)
+        longest = max(stop.max_seq_len for stop in request.stops)
         if longest > self.target.max_seq_len:
             raise BadInput(
                 f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; "
                 "lower the stop's max_seq_len or open the target with a larger one"
             )
-        sequences = [
-            SequenceState(prompt=self._token_ids(prompt), stop=stop)
-            for prompt, stop in zip(prompts, stops, strict=True)
-        ]
-        for token in (token for sequence in sequences for token in sequence.prompt):
-            if not 0 <= token < self.target.vocab_size:
-                raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
-        seeds = [self.sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
-        if len(seeds) != len(prompts):
-            raise BadInput(f"{len(seeds)} seeds for {len(prompts)} prompts; give one seed per prompt")
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return Batch(sequences, generators, RunClock())
-
-    def stop_conditions(
-        self, *, max_new_tokens: int, stop_token_ids: Sequence[int] | None = None, stop_strings: Sequence[str] = ()
-    ) -> StopConditions:
-        """When a sequence of this target ends; see generate()."""
-        return StopConditions(
-            max_new_tokens=max_new_tokens,
-            max_seq_len=self.target.max_seq_len,
-            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
-            stop_strings=tuple(stop_strings),
-            decode=decoder(self.tokenizer) if self.tokenizer else None,
-        )
+        return list(request.stops)
 
     def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
         if not isinstance(prompt, str):

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's options and their help."""
+"""The options of the command line."""
 
 from __future__ import annotations
 
 import argparse
 
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
 PROG = "speculative_demo"
 DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
+PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
 DEFAULT_K = 4
 WIDEST_AUTOMATIC_K = 16
 
@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
         "--backend", choices=["torch", "tt"], default="torch", help="torch: CPU or CUDA; tt: Tenstorrent"
     )
     models.add_argument("--device", default="cpu", help="torch backend: cpu (default) or cuda")
-    models.add_argument("--dtype", default="float32", help=f"torch backend: {' or '.join(DTYPES)} (default: float32)")
+    models.add_argument(
+        "--dtype", help=" ".join(f"{b}: {' or '.join(p)} (default: {p[0]})." for b, p in PRECISIONS.items())
+    )
     models.add_argument(
         "--max-seq-len", type=int, default=2048, metavar="N", help="prompt and new tokens (default: 2048)"
     )

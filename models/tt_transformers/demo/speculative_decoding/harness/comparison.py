@@ -1,29 +1,65 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Plain against speculative decoding of the same prompts by the same target, interleaved in one process."""
+"""Arms that decode the same prompts in turns, so that a machine that slows down slows all of them; and what differs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, median
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
-# The largest gap between the target's two best logits at which kernels of different width may choose differently.
-NEAR_TIE_GAP = {"float32": 0.0, "bfloat16": 0.5}
+# The largest gap between the target's two best logits at which forwards of different width may choose differently: in
+# bfloat16 and block floating point they round differently (tt-metal's gemma4 speculative decoding test allows 2.0).
+NEAR_TIE_GAP = {"float32": 0.0, "bfloat16": 0.5, "performance": 2.0, "accuracy": 2.0}
+WARM_UP_TOKENS = 8
+
+OnToken: TypeAlias = Callable[[TokenEvent], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One prompt, tokenised."""
+class Arm(Generic[Result]):
+    """One way to decode.
 
-    prompt: Prompt
-    token_ids: list[int]
+    Attributes:
+        decode: (prompts, max_new_tokens, on_token or None) -> one result per prompt, all decoded together.
+    """
+
+    label: str
+    decode: Callable[[Sequence[TokenizedPrompt], int, OnToken | None], list[Result]]
+
+
+def plain_arm(generator: SpeculativeGenerator, options: RunOptions) -> Arm[GenerationResult]:
+    """Plain decoding by the generator's target, under the same conditions."""
+
+    def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
+        prompts = [prompt.token_ids for prompt in batch]
+        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=options.stop_strings)
+        stops, sampling = generator.stop_conditions(request), generator.sampling
+        return decode_plainly(generator.target, prompts, stop=stops, sampling=sampling, width=generator.verify_width)
+
+    return Arm("plain", decode)
+
+
+def speculative_arm(generator: SpeculativeGenerator, options: RunOptions, label: str = "") -> Arm[GenerationResult]:
+    """The generator."""
+
+    def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
+        prompts = [prompt.token_ids for prompt in batch]
+        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=options.stop_strings)
+        return generator.generate(request, on_token=on_token)
+
+    return Arm(label, decode)
 
 
 @dataclass
@@ -36,7 +72,7 @@ class PromptComparison:
         divergence_gap: the target's top-2 logit gap where the arms part; None if they do not.
     """
 
-    request: Request
+    request: TokenizedPrompt
     batch: int
     greedy: bool
     speculative: list[GenerationResult] = field(default_factory=list)
@@ -66,6 +102,12 @@ class PromptComparison:
         shorter = min(len(self.tokens), len(theirs))
         return next((index for index, (ours, other) in enumerate(pairs) if ours != other), shorter)
 
+    def measure_gap(self, target: ModelRunner) -> None:
+        """How near a tie it was for the target where the arms part, if they do."""
+        index = self.first_divergence
+        if index is not None:
+            self.divergence_gap = top2_gap(target, [*self.request.token_ids, *self.tokens[:index]])
+
     def matched(self, near_tie_gap: float) -> bool:
         """Identical, or parted only where the target itself was all but undecided."""
         if self.identical is not False:
@@ -78,76 +120,85 @@ class PromptComparison:
 
 
 class Comparison:
-    """Runs both arms on batches of prompts.
+    """The arms of one batch size on one set of prompts.
 
     Args:
-        generator: the speculative arm, and with it the target and the sampling of both.
-        num_repeats: runs of each arm per batch; the arms take turns at going first.
-        with_baseline: without it nothing is compared.
+        bench: their target judges where two of them part.
+        arms: options of each speculative arm; the first one's prompts, limits and repeats hold for all.
+        baseline: what they are compared with; None: plain decoding by the bench's target, if the options want it.
+        beside: other ways to decode that take turns with them (results of any kind).
+
+    Attributes:
+        compared: per arm, one PromptComparison per prompt. beside_results: [arm beside][prompt][repeat].
     """
 
-    def __init__(self, generator: SpeculativeGenerator, *, num_repeats: int = 1, with_baseline: bool = True) -> None:
-        self.generator, self.num_repeats, self.with_baseline = generator, num_repeats, with_baseline
-        self._batches = 0
-
-    def warm_up(self, requests: Sequence[Request]) -> None:
-        """Both arms on a short piece of one batch, so that no clock sees a first time (widths: see
-        ModelRunner.warmup)."""
-        self._speculative(requests, 8, (), None)
-        if self.with_baseline:
-            self._plain(requests, 4, ())
-
-    def run(
+    def __init__(
         self,
-        requests: Sequence[Request],
+        bench: Bench,
+        arms: Sequence[RunOptions],
         *,
-        max_new_tokens: int,
-        stop_strings: Sequence[str] = (),
-        on_token: Callable[[TokenEvent], None] | None = None,
-    ) -> list[PromptComparison]:
-        """Compare one batch; `on_token` sees the tokens of the first speculative run."""
-        greedy = self.generator.sampling.greedy
-        compared = [PromptComparison(request, self._batches, greedy) for request in requests]
-        self._batches += 1
-        for repeat in range(self.num_repeats):
-            watcher = on_token if repeat == 0 else None
-            for arm in ("plain", "speculative") if repeat % 2 == 0 else ("speculative", "plain"):
-                if arm == "speculative":
-                    results = self._speculative(requests, max_new_tokens, stop_strings, watcher)
-                    for comparison, result in zip(compared, results, strict=True):
-                        comparison.speculative.append(result)
-                elif self.with_baseline:
-                    results = self._plain(requests, max_new_tokens, stop_strings)
-                    for comparison, result in zip(compared, results, strict=True):
-                        comparison.baseline.append(result)
-        for comparison in compared:
-            index = comparison.first_divergence
-            if index is not None:
-                context = [*comparison.request.token_ids, *comparison.tokens[:index]]
-                comparison.divergence_gap = top2_gap(self.generator.target, context)
-        return compared
+        baseline: Arm[GenerationResult] | None = None,
+        beside: Sequence[Arm[Any]] = (),
+    ) -> None:
+        self.bench, self.options = bench, arms[0]
+        generators = [bench.generator(options) for options in arms]
+        self._arms = [speculative_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
+        if baseline is None and self.options.with_baseline:
+            baseline = plain_arm(generators[0], self.options)
+        self._baseline, self._beside = baseline, list(beside)
+        self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
+        self.compared: list[list[PromptComparison]] = [[] for _ in arms]
+        self.beside_results: list[list[list[Any]]] = [[] for _ in beside]
 
-    def _plain(self, requests: Sequence[Request], limit: int, stop_strings: Sequence[str]) -> list[GenerationResult]:
-        return decode_plainly(
-            self.generator.target,
-            [request.token_ids for request in requests],
-            stop=self.generator.stop_conditions(max_new_tokens=limit, stop_strings=stop_strings),
-            sampling=self.generator.sampling,
-            width=self.generator.verify_width,
-        )
+    @property
+    def _turns(self) -> list[Arm[Any]]:
+        return [*([self._baseline] if self._baseline else []), *self._arms, *self._beside]
 
-    def _speculative(
-        self,
-        requests: Sequence[Request],
-        limit: int,
-        stop_strings: Sequence[str],
-        on_token: Callable[[TokenEvent], None] | None,
-    ) -> list[GenerationResult]:
-        prompts = [request.token_ids for request in requests]
-        return self.generator.generate(prompts, max_new_tokens=limit, stop_strings=stop_strings, on_token=on_token)
+    def warm_up(self) -> None:
+        """Every arm on a short piece of the first batch, so that no clock sees a first time."""
+        for arm in self._turns:
+            arm.decode(self.requests[: self.options.batch_size], WARM_UP_TOKENS, None)
+
+    def run(self, watch: Callable[[Sequence[TokenizedPrompt], int], OnToken | None] | None = None) -> None:
+        """Every arm on every batch, as often as the options say.
+
+        Args:
+            watch: called before each batch with its prompts and how many were done; what it returns sees the tokens of
+                the arms' first run.
+        """
+        size = self.options.batch_size
+        for number, start in enumerate(range(0, len(self.requests), size)):
+            batch = self.requests[start : start + size]
+            self._run_batch(batch, number, watch(batch, start) if watch is not None else None)
+
+    def _run_batch(self, batch: Sequence[TokenizedPrompt], number: int, on_token: OnToken | None) -> None:
+        turns = self._turns
+        runs: list[list[list[Any]]] = [[[] for _ in batch] for _ in turns]  # [arm][prompt][repeat]
+        for repeat in range(self.options.num_repeats):
+            for turn in range(len(turns)):
+                index = (turn + repeat + number) % len(turns)  # each time another one begins
+                watcher = on_token if repeat == 0 else None
+                results = turns[index].decode(batch, self.options.max_new_tokens, watcher)
+                for of_prompt, result in zip(runs[index], results, strict=True):
+                    of_prompt.append(result)
+        plain = runs.pop(0) if self._baseline else [[] for _ in batch]
+        greedy = self.options.sampling.greedy
+        for compared, ours in zip(self.compared, runs):
+            for request, speculative, baseline in zip(batch, ours, plain, strict=True):
+                comparison = PromptComparison(request, number, greedy, speculative, baseline)
+                comparison.measure_gap(self.bench.target)
+                compared.append(comparison)
+        for results, repeats in zip(self.beside_results, runs[len(self._arms) :], strict=True):
+            results.extend(repeats)
+
+    @property
+    def matched(self) -> bool:
+        """Whether every arm emitted what the baseline emitted, near ties of low precision apart."""
+        gap = 0.0 if self.options.exact else NEAR_TIE_GAP[self.options.dtype]
+        return all(comparison.matched(gap) for compared in self.compared for comparison in compared)
 
 
 def top2_gap(target: ModelRunner, context: list[int]) -> float:
     """How much the target's best next token after `context` beats its second best, in logits: how near a tie it was."""
-    best = target.prefill([context])[0].float().topk(2).values
+    best = target.prefill([context]).values[0].float().topk(2).values
     return float(best[0] - best[1])

@@ -1,58 +1,56 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What this folder's device tests share: mesh and device parameters, and how a model is found or a test skipped."""
+"""What the pytest demos run on a device: the mesh of MESH_DEVICE, both of upstream's precisions, and the cases.
+
+Every demo file takes on_device() into pytest's own hook, so that nothing here needs pytest until pytest calls it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pytest
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import ModelPair
+from models.tt_transformers.demo.speculative_decoding.hf.loading import check_reachable
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import MESH_SHAPES, TRACE_REGION_SIZE, mesh_name
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.hf.loading import ModelPair, check_reachable
-
-MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
-# Published trace regions of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K); a pair holds both models' traces.
-TRACE_REGION_SIZE = 50_000_000 + 10_000_000
 DEVICE_PARAMS = {"fabric_config": True, "trace_region_size": TRACE_REGION_SIZE, "num_command_queues": 1}
+_PAIR_8B = {"pair": "llama-1b-8b", "num_draft_tokens": 3}
+# Test id -> arguments of device_run.sample_run().
+DEMO_CASES: dict[str, dict[str, Any]] = {
+    "1b-3b-greedy-batch1": {"pair": "llama-1b-3b", "num_draft_tokens": 2},
+    "1b-8b-greedy-batch1": _PAIR_8B,
+    "1b-8b-sampling-batch1": {**_PAIR_8B, "sampling": SamplingParams(temperature=0.8)},
+    "1b-8b-greedy-batch4": {**_PAIR_8B, "users": 4},
+    "ci-smoke": {"pair": "llama-1b-8b", "num_draft_tokens": 2, "num_prompts": 1, "max_new_tokens": 32},
+}
 
 
-def mesh_shape() -> tuple[int, int]:
-    """(rows, columns) of the mesh that MESH_DEVICE names, default N150; BadInput lists the names."""
-    name = os.environ.get("MESH_DEVICE", "N150")
-    if name not in MESH_SHAPES:
-        raise BadInput(f"MESH_DEVICE is {name}; it must be one of {', '.join(MESH_SHAPES)}")
-    return MESH_SHAPES[name]
+def on_device(
+    metafunc: Any, name: str | None = None, cases: Mapping[str, Any] | Sequence[int] = (), *, timeout_s: int = 3600
+) -> None:
+    """Parametrize a test over the mesh, both precisions, and the values of its argument `name`, if there is one.
 
+    Args:
+        metafunc: what pytest_generate_tests() is given.
+        cases: id -> value; or numbers of draft tokens, whose ids are k1, k2, ...
+        timeout_s: pytest-timeout's, unless the command line says otherwise.
+    """
+    import pytest
 
-def wanted_traces() -> bool | None:
-    """What SPECULATIVE_TRACE says: 1 (traced), 0 (untraced); None if it is not set: tt_pair.safe_to_trace decides."""
-    said = os.environ.get("SPECULATIVE_TRACE", "")
-    if said not in ("", "0", "1"):
-        raise BadInput(f"SPECULATIVE_TRACE is {said!r}; set it to 1 (replay traces), 0 (do not) or leave it unset")
-    return said == "1" if said else None
-
-
-on_the_mesh = [
-    pytest.mark.parametrize("optimizations", ["performance", "accuracy"]),
-    pytest.mark.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"]),
-    pytest.mark.parametrize(
-        "mesh_device",
-        [MESH_SHAPES.get(os.environ.get("MESH_DEVICE", "N150"), (1, 1))],
-        indirect=True,
-        ids=[os.environ.get("MESH_DEVICE", "N150")],
-    ),
-]
-
-
-def on_device(test: Any) -> Any:
-    """Decorator: a device test over the mesh of MESH_DEVICE (default N150), in both of upstream's precisions."""
-    for mark in on_the_mesh:
-        test = mark(test)
-    return test
+    if name is not None:
+        named = cases if isinstance(cases, Mapping) else {f"k{count}": count for count in cases}
+        metafunc.parametrize(name, list(named.values()), ids=list(named))
+    precisions = [pytest.param(name, marks=pytest.mark.timeout(timeout_s)) for name in ("performance", "accuracy")]
+    metafunc.parametrize("optimizations", precisions)
+    metafunc.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"])
+    shape = MESH_SHAPES.get(mesh_name(), (1, 1))  # tt-metal's fixture refuses a mesh that is not there
+    metafunc.parametrize("mesh_device", [shape], indirect=True, ids=[mesh_name()])
 
 
 def available(pair: ModelPair) -> ModelPair:
@@ -60,6 +58,8 @@ def available(pair: ModelPair) -> ModelPair:
 
     SPECULATIVE_TARGET and SPECULATIVE_DRAFT (ids or folders) take the place of the pair's own models.
     """
+    import pytest
+
     pair = replace(
         pair,
         target=os.environ.get("SPECULATIVE_TARGET", pair.target),

@@ -1,195 +1,158 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A run on a Tenstorrent mesh: the stock target alone, freed, then the pair, on the same prompts in one session."""
+"""One run on a Tenstorrent mesh: the stock target alone, then the pair, on the same prompts in the same session."""
 
 from __future__ import annotations
 
-import os
+import importlib
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from loguru import logger
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.harness.benchmark_data import save_benchmark_data
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import PromptComparison, Request, top2_gap
-from models.tt_transformers.demo.speculative_decoding.harness.device_cases import available, wanted_traces
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import NEAR_TIE_GAP, Arm, Comparison, OnToken
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import available
+from models.tt_transformers.demo.speculative_decoding.harness.opening import open_on_mesh
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import (
     SAMPLE_PROMPTS,
-    Prompt,
-    decoder,
-    encode,
+    TokenizedPrompt,
     load_prompts,
+    tokenized,
 )
-from models.tt_transformers.demo.speculative_decoding.harness.record import RunSettings, run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.harness.record_extras import (
-    add_repeats,
-    add_token_texts,
-    model_loads,
-    provenance,
+from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
+    make_console,
+    result_table,
+    styled,
+    verdict,
 )
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, result_table, verdict
-from models.tt_transformers.demo.speculative_decoding.hf.loading import ModelPair, named_pair
-from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
-from models.tt_transformers.demo.speculative_decoding.tt.pair import open_pair, safe_to_trace, slow_dispatch
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import (
+    mesh_name,
+    safe_to_trace,
+    slow_dispatch,
+    wanted_traces,
+)
 
-# Decodes of different width round differently in bfloat16 and block floating point: where the target's two best logits
-# are closer than this, either token may be chosen (tt-metal's gemma4 speculative decoding test allows the same).
-NEAR_TIE_GAP = 2.0
 RESULTS = "generated/speculative_decoding"
+_MEASUREMENTS = {
+    "decode_t/s/u": "decode_tps",
+    "baseline_decode_t/s/u": "baseline_decode_tps",
+    "speedup": "speedup",
+    "acceptance_rate": "acceptance_rate",
+    "tokens_per_round": "tokens_per_round",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceRun:
-    """What to run on the device."""
-
-    pair: ModelPair
-    prompts: Sequence[Prompt]
-    num_draft_tokens: int = 4
-    users: int = 1
-    max_new_tokens: int = 128
-    max_seq_len: int = 1024
-    sampling: SamplingParams = SamplingParams()
-    optimizations: str = "performance"
-    enable_trace: bool | None = None
-
-
-def sample_run(pair: str, *, num_prompts: int = 10, **options: Any) -> DeviceRun:
+def sample_run(
+    pair: str, *, num_prompts: int = 10, users: int = 1, optimizations: str = "performance", **options: Any
+) -> RunOptions:
     """The named pair on the first of the sample prompts; skips the test where one of its models cannot be had.
 
     Args:
-        options: the other attributes of DeviceRun.
+        options: other attributes of RunOptions.
     """
-    prompts, traced = load_prompts(SAMPLE_PROMPTS)[:num_prompts], wanted_traces()
-    return DeviceRun(pair=available(named_pair(pair)), prompts=prompts, enable_trace=traced, **options)
-
-
-def run_on_device(mesh_device: Any, run: DeviceRun) -> dict[str, Any]:
-    """Baseline, pair, table, JSON; returns the result record (result_record.py). Everything opened is closed again."""
-    traced = safe_to_trace(mesh_device) if run.enable_trace is None else run.enable_trace
-    plain = run_baseline(mesh_device, run)
-    with ExitStack() as open_runners:
-        target, draft = open_pair(
-            mesh_device,
-            run.pair.target,
-            cast(str, run.pair.draft),  # every pair of a device run has one
-            users=run.users,
-            num_draft_tokens=run.num_draft_tokens,
-            max_seq_len=run.max_seq_len,
-            optimizations=run.optimizations,
-            sampling=not run.sampling.greedy,
-            enable_trace=traced,
-        )
-        open_runners.callback(target.close)
-        open_runners.callback(draft.close)
-        generator = SpeculativeGenerator(
-            target,
-            ModelDrafter(draft),
-            lookahead=FixedLookahead(run.num_draft_tokens),
-            sampling=run.sampling,
-            tokenizer=target.tokenizer,
-        )
-        compared = _speculate(generator, run, plain)
-    settings = RunSettings(
-        pair=run.pair.name,
-        target=run.pair.target,
-        draft=run.pair.draft,
-        drafter="model",
+    models = available(named_pair(pair))
+    return RunOptions(
+        **{"max_seq_len": 1024, **options},
+        pair=pair,
+        target=models.target,
+        draft=models.draft,
+        prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts],
         backend="tt",
-        device=os.environ.get("MESH_DEVICE") or f"{mesh_device.get_num_devices()} devices",
-        dtype=run.optimizations,
-        num_draft_tokens=run.num_draft_tokens,
-        lookahead="fixed",
-        batch_size=run.users,
-        exact=False,
-        max_new_tokens=run.max_new_tokens,
-        num_repeats=1,
+        device=mesh_name(),
+        dtype=optimizations,
+        enable_trace=wanted_traces(),
+        batch_size=users,
     )
-    record = run_record(settings, run.sampling, compared) | model_loads(target, draft) | provenance()
-    add_repeats(record, compared)
-    add_token_texts(record, decoder(target.tokenizer))
-    _show(record, _file_name(run))
+
+
+def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
+    """Baseline, pair, table, JSON; returns the result record (record.py). Everything opened is closed again."""
+    plain = run_baseline(mesh_device, options)
+    if options.enable_trace is None:
+        options = replace(options, enable_trace=safe_to_trace(mesh_device))
+    with open_on_mesh(options, mesh_device) as bench:
+        comparison = Comparison(bench, [options], baseline=recorded_arm(plain))
+
+        def watch(batch: Sequence[TokenizedPrompt], done: int) -> None:
+            logger.info(f"prompts {done + 1} to {done + len(batch)} of {len(plain)}")
+
+        comparison.run(watch)
+        record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
+    _show(record, _file_name(options))
     return record
 
 
-def run_baseline(mesh_device: Any, run: DeviceRun) -> list[tuple[Request, GenerationResult]]:
+def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) -> Arm[GenerationResult]:
+    """An arm that has run already: two models of one size do not fit on the device beside each other."""
+    known = {tuple(request.token_ids): result for request, result in results}
+
+    def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
+        return [known[tuple(request.token_ids)] for request in batch]
+
+    return Arm("stock", decode)
+
+
+def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedPrompt, GenerationResult]]:
     """Each prompt by the stock target at batch 1; the model is freed before anything else is loaded.
 
     Traced on every mesh in fast dispatch, even where the pair is not: one model alone replays safely, and a baseline
     that is slower than it need be would flatter the pair.
     """
-    traced = not slow_dispatch() if run.enable_trace is None else run.enable_trace
+    traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     stock = open_stock(
         mesh_device,
-        run.pair.target,
-        max_seq_len=run.max_seq_len,
-        optimizations=run.optimizations,
+        options.target,
+        max_seq_len=options.max_seq_len,
+        optimizations=options.dtype,
         enable_trace=traced,
     )
     with closing(stock):
-        stock.warmup([1], argmax_only=run.sampling.greedy)
-        requests = [Request(prompt, encode(prompt, stock.tokenizer)) for prompt in run.prompts]
+        stock.warmup([1], argmax_only=options.sampling.greedy)
+        requests = tokenized(options.prompts, stock.tokenizer, max_seq_len=options.max_seq_len)
         stop = StopConditions(
-            max_new_tokens=run.max_new_tokens,
-            max_seq_len=run.max_seq_len,
+            max_new_tokens=options.max_new_tokens,
+            max_seq_len=options.max_seq_len,
             stop_token_ids=stock.eos_token_ids,
             decode=decoder(stock.tokenizer),
         )
         results = []
         for number, request in enumerate(requests):
             logger.info(f"plain decoding, prompt {number + 1} of {len(requests)}")
-            (result,) = decode_plainly(stock, [request.token_ids], stop=stop, sampling=run.sampling, seeds=[number])
+            (result,) = decode_plainly(stock, [request.token_ids], stop=stop, sampling=options.sampling, seeds=[number])
             results.append((request, result))
     return results
 
 
-def check_baseline(mesh_device: Any, run: DeviceRun) -> None:
+def check_baseline(mesh_device: Any, options: RunOptions) -> None:
     """The stock target alone: AssertionError if it writes nothing; its TTFT and rate are logged."""
-    for request, result in run_baseline(mesh_device, run):
+    for request, result in run_baseline(mesh_device, options):
         assert len(result.tokens) > 1, f"prompt {request.prompt.category!r} ended at once"
         logger.info(
             f"{request.prompt.category}: TTFT {result.ttft_ns / 1e6:.0f} ms, {result.decode_tps:.1f} tok/s/user"
         )
 
 
-def _speculate(
-    generator: SpeculativeGenerator, run: DeviceRun, plain: list[tuple[Request, GenerationResult]]
-) -> list[PromptComparison]:
-    compared = []
-    for batch, first in enumerate(range(0, len(plain), run.users)):
-        group = plain[first : first + run.users]
-        logger.info(f"speculative decoding, prompts {first + 1} to {first + len(group)} of {len(plain)}")
-        results = generator.generate([request.token_ids for request, _ in group], max_new_tokens=run.max_new_tokens)
-        for (request, baseline), result in zip(group, results, strict=True):
-            comparison = PromptComparison(request, batch, run.sampling.greedy, [result], [baseline])
-            index = comparison.first_divergence
-            if index is not None:
-                context = [*request.token_ids, *comparison.tokens[:index]]
-                comparison.divergence_gap = top2_gap(generator.target, context)
-            compared.append(comparison)
-    return compared
-
-
-def _file_name(run: DeviceRun) -> str:
+def _file_name(options: RunOptions) -> str:
     """Different for runs of different kinds, so that none overwrites another's result."""
-    sampled = "" if run.sampling.greedy else f"-t{run.sampling.temperature:g}"
-    return f"{run.pair.name}-k{run.num_draft_tokens}-b{run.users}{sampled}-{run.optimizations}"
+    sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
+    return f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}-{options.dtype}"
 
 
 def _show(record: dict[str, Any], name: str) -> None:
     console = make_console()
     console.print(result_table(record))
-    console.print(verdict(record))
+    console.print(styled(verdict(record)))
     folder = Path(RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, folder / f"{name}.json")
@@ -203,7 +166,9 @@ def check_record(record: dict[str, Any]) -> None:
         if row["identical"] is False:
             where = f"prompt {row['category']!r} parts from plain decoding at token {row['first_divergence']}"
             gap = row["divergence_top2_gap"]
-            assert gap < NEAR_TIE_GAP, f"{where}, where the target's top-2 gap is {gap:.2f}: no near-tie"
+            assert (
+                gap < NEAR_TIE_GAP[record["dtype"]]
+            ), f"{where}, where the target's top-2 gap is {gap:.2f}: no near-tie"
             logger.warning(f"{where}, at a near-tie (gap {gap:.3f})")
     total = record["summary"]
     assert 0.0 < total["acceptance_rate"] <= 1.0, f"acceptance rate {total['acceptance_rate']}"
@@ -211,3 +176,37 @@ def check_record(record: dict[str, Any]) -> None:
     logger.info(
         f"c = {total['c']:.3f}, v = {total['v']:.3f}, alpha = {total['alpha']:.3f}, speedup {total['speedup']:.2f}"
     )
+
+
+def save_benchmark_data(record: dict[str, Any]) -> bool:
+    """Write generated/benchmark_data/partial_run_*.json from a result record; False (and a log line) where it cannot.
+
+    Upstream's profiler only names the step; times are this package's own, taken on a monotonic clock.
+    """
+    try:
+        utilities = importlib.import_module("models.perf.benchmarking_utils")
+    except ImportError as reason:
+        logger.info(f"no partial benchmark run: tt-metal's benchmarking utilities cannot be imported ({reason})")
+        return False
+    profiler, data = utilities.BenchmarkProfiler(), utilities.BenchmarkData()
+    with profiler("run"), profiler("inference_decode"):
+        pass
+    total = record["summary"]
+    for name, key in _MEASUREMENTS.items():
+        if total[key] is not None:
+            data.add_measurement(profiler, 0, "inference_decode", name, total[key])
+    data.save_partial_run_json(
+        profiler,
+        run_type="speculative_decoding_demo",
+        ml_model_name=record["target"],
+        ml_model_type="llm",
+        batch_size=record["batch_size"],
+        config_params={
+            "draft": record["draft"],
+            "drafter": record["drafter"],
+            "num_draft_tokens": record["num_draft_tokens"],
+            "accepted_per_position": total["accepted_per_position"],
+            **{name: total[name] for name in ("alpha", "c", "v", "predicted_speedup")},
+        },
+    )
+    return True

@@ -1,126 +1,79 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""From checked options to a SpeculativeGenerator with its models loaded, and back: everything opened here is closed
-here."""
+"""From a run's options to a bench: the models loaded and warm on their machine, and the generators made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import cast
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
-from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.harness.device_cases import (
-    TRACE_REGION_SIZE,
-    mesh_shape,
-    wanted_traces,
-)
-from models.tt_transformers.demo.speculative_decoding.harness.options import DemoOptions, DraftHead
-from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.loading import load_model, load_tokenizer
-from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.hybrid_drafter import lookup_first
+from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter, check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
 
-@contextmanager
-def open_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
-    """Load target and drafter, warm up, yield the generator, release everything whatever happens."""
-    opener = open_tt_generator if options.backend == "tt" else open_torch_generator
-    with opener(options) as generator:
-        yield generator
+@dataclass(frozen=True)
+class Bench:
+    """What the arms of a run share; they run one after another, so they can share runners and drafters.
 
+    Attributes:
+        draft: the drafter that a draft model or a feature draft makes, if there is one. draft_load: what it cost.
+    """
 
-@contextmanager
-def open_torch_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
-    """On CPU or CUDA."""
-    model, tokenizer = load_model(options.target, device=options.device, dtype=options.dtype)
-    target = TorchModelRunner(model, name=options.target, max_seq_len=options.max_seq_len, max_users=options.batch_size)
-    drafter = _drafter(options, model, tokenizer)
-    try:
-        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+    target: ModelRunner
+    tokenizer: PreTrainedTokenizerBase
+    draft: Drafter | None = None
+    draft_load: ModelLoad | None = None
+
+    def generator(self, options: RunOptions) -> SpeculativeGenerator:
+        """The generator of one arm; `auto` learns here what widths cost, before the first request."""
+        drafter: Drafter | None = None
+        if options.num_draft_tokens > 0:
+            drafter = self._drafter(options.drafter)
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
-        yield _generator(options, target, drafter, lookahead, tokenizer)
-    finally:
-        drafter.close()
-        target.close()
-
-
-@contextmanager
-def open_tt_generator(options: DemoOptions) -> Iterator[SpeculativeGenerator]:
-    """On the mesh that MESH_DEVICE names (default N150). Its plain arm is the pair's own target, one row wide;
-    device_run.py compares with the stock target instead."""
-    from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh
-    from models.tt_transformers.demo.speculative_decoding.tt.pair import (
-        ModelRequest,
-        open_models,
-        slow_dispatch,
-    )
-
-    lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
-    drafted = lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens)
-    greedy, unsure = options.sampling.greedy, lookahead.min_probability > 0.0
-    widths = tuple(sorted({k + 1 for k in drafted}))
-    requests = [ModelRequest(model_id=options.target, tokens_per_user=widths, ids=greedy, logits=not greedy)]
-    if options.draft is not None:
-        ids = greedy and not unsure
-        kept = _head_token_ids(options.draft_head, options.draft)
-        requests.append(
-            ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids, head_token_ids=kept)
+        if isinstance(lookahead, AutoLookahead):
+            lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
+        return SpeculativeGenerator(
+            self.target,
+            drafter,
+            lookahead=lookahead,
+            sampling=options.sampling,
+            verify_width=options.num_draft_tokens + 1 if options.exact else 1,
+            tokenizer=self.tokenizer,
         )
-    with ExitStack() as opened:
-        region = 0 if slow_dispatch() else TRACE_REGION_SIZE
-        mesh = opened.enter_context(opened_mesh(*mesh_shape(), trace_region_size=region))
-        runners = open_models(
-            mesh,
-            requests,
-            users=options.batch_size,
-            max_seq_len=options.max_seq_len,
-            enable_trace=wanted_traces(),
-        )
-        for runner in runners:
-            opened.callback(runner.close)
-        target, *drafts = runners
-        drafter: Drafter = ModelDrafter(drafts[0]) if drafts else PromptLookupDrafter()
-        if options.drafter == "hybrid":
-            drafter = lookup_first(drafter)
-        yield _generator(options, target, drafter, lookahead, target.tokenizer)
 
+    def _drafter(self, name: str) -> Drafter:
+        if name == "prompt-lookup":
+            return PromptLookupDrafter()
+        draft = cast(Drafter, self.draft)  # opened, as the options want one
+        return lookup_first(draft) if name == "hybrid" else draft
 
-def _generator(
-    options: DemoOptions,
-    target: ModelRunner,
-    drafter: Drafter,
-    lookahead: Lookahead,
-    tokenizer: PreTrainedTokenizerBase,
-) -> SpeculativeGenerator:
-    """Of runners that are warm; `auto` learns here what widths cost, before the first request."""
-    if isinstance(lookahead, AutoLookahead):
-        lookahead.calibrate(target, users=options.batch_size, argmax_only=options.sampling.greedy)
-    return SpeculativeGenerator(
-        target,
-        drafter,
-        lookahead=lookahead,
-        sampling=options.sampling,
-        verify_width=options.num_draft_tokens + 1 if options.exact else 1,
-        tokenizer=tokenizer,
-    )
+    @property
+    def loads(self) -> dict[str, Any]:
+        """What opening the models cost, as a result's "models"."""
+        loads = {"target": self.target.load, "draft": self.draft_load}
+        return {role: load and asdict(load) for role, load in loads.items()}
 
 
 def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     """The policy of that name; K, or for adaptive and auto the most they may draft."""
-    if name == "fixed":
+    if name == "fixed" or num_draft_tokens == 0:
         return FixedLookahead(num_draft_tokens)
     if name == "adaptive":
         start = min(4, num_draft_tokens)
@@ -128,34 +81,113 @@ def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     return AutoLookahead([*(k for k in AUTO_CHOICES if k < num_draft_tokens), num_draft_tokens])
 
 
-def _drafter(options: DemoOptions, target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Drafter:
+def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
+    """Load and warm up what the options name; everything is released afterwards, whatever happens."""
+    return open_on_mesh(options) if options.backend == "tt" else open_on_torch(options)
+
+
+@contextmanager
+def open_on_torch(options: RunOptions) -> Iterator[Bench]:
+    """On CPU or CUDA."""
+    kept = _head_token_ids(options)
+    with ExitStack() as opened:
+        target, tokenizer = _torch_runner(options, options.target)
+        opened.callback(target.close)
+        draft, draft_load = _torch_draft(options, target.model, tokenizer, kept)
+        if draft is not None:
+            opened.callback(draft.close)
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        yield Bench(target, tokenizer, draft, draft_load)
+
+
+def _torch_runner(
+    options: RunOptions, model_id: str, head_token_ids: list[int] | None = None
+) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import described, load_model
+    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+
+    with watch_load(model_id) as watch:
+        model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
+        runner = TorchModelRunner(
+            model,
+            name=model_id,
+            max_seq_len=options.max_seq_len,
+            max_users=options.batch_size,
+            head_token_ids=head_token_ids,
+        )
+        runner.warmup([1])
+    runner.load = described(watch.load, model)
+    return runner, tokenizer
+
+
+def _torch_draft(
+    options: RunOptions, target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: list[int] | None
+) -> tuple[Drafter | None, ModelLoad | None]:
+    from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+
     if options.drafter == "prompt-lookup":
-        return PromptLookupDrafter()
+        return None, None
     if options.draft_file is not None:
-        drafter: Drafter = FeatureDrafter.from_file(options.draft_file, target)
-    else:
-        drafter = _model_drafter(options, tokenizer)
-    return lookup_first(drafter) if options.drafter == "hybrid" else drafter
+        path = Path(options.draft_file)
+        with watch_load(path.stem) as watch:
+            drafter = FeatureDrafter.from_file(path, target)
+        return drafter, replace(watch.load, weights_mb=path.stat().st_size / 1e6)
+    name = cast(str, options.draft)  # options without a draft file name a draft model, or look up the prompt
+    runner, its_tokenizer = _torch_runner(options, name, kept)
+    check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=name)
+    return ModelDrafter(runner), runner.load
 
 
-def _model_drafter(options: DemoOptions, tokenizer: PreTrainedTokenizerBase) -> ModelDrafter:
-    name = cast(str, options.draft)  # checked() found one for this drafter
-    model, draft_tokenizer = load_model(name, device=options.device, dtype=options.dtype)
-    check_same_tokenizer(tokenizer, draft_tokenizer, target_name=options.target, draft_name=name)
-    runner = TorchModelRunner(
-        model,
-        name=name,
-        max_seq_len=options.max_seq_len,
-        max_users=options.batch_size,
-        head_token_ids=_head_token_ids(options.draft_head, name),
-    )
-    return ModelDrafter(runner)
+@contextmanager
+def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench]:
+    """On a Tenstorrent mesh: the given one, which stays open, or the one that MESH_DEVICE names (default N150).
+
+    Its plain arm is the pair's own target, one row wide; device_run.py compares with the stock target instead.
+    """
+    from models.tt_transformers.demo.speculative_decoding.tt import mesh
+    from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models
+
+    lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
+    drafted = lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens)
+    greedy = options.sampling.greedy
+    widths = tuple(sorted({k + 1 for k in drafted}))
+    requests = [ModelRequest(model_id=options.target, tokens_per_user=widths, ids=greedy, logits=not greedy)]
+    if options.drafter != "prompt-lookup" and options.draft is not None:
+        ids = greedy and lookahead.min_probability == 0.0
+        kept = _head_token_ids(options)
+        requests.append(
+            ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids, head_token_ids=kept)
+        )
+    with ExitStack() as opened:
+        if mesh_device is None:
+            region = 0 if mesh.slow_dispatch() else mesh.TRACE_REGION_SIZE
+            mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape(), trace_region_size=region))
+        runners = open_models(
+            mesh_device,
+            requests,
+            users=options.batch_size,
+            max_seq_len=options.max_seq_len,
+            optimizations=options.dtype,
+            enable_trace=options.enable_trace,
+        )
+        for runner in runners:
+            opened.callback(runner.close)
+        target, *drafts = runners
+        if drafts:
+            yield Bench(target, target.tokenizer, ModelDrafter(drafts[0]), drafts[0].load)
+        else:
+            yield Bench(target, target.tokenizer)
 
 
-def _head_token_ids(head: DraftHead | None, draft: str) -> list[int] | None:
+def _head_token_ids(options: RunOptions) -> list[int] | None:
+    """The output ids that the draft keeps; None: all."""
+    head = options.draft_head
     if head is None:
         return None
     if head.ids_file is not None:
         return token_ids_from_file(head.ids_file)
-    text, size = cast(str, head.text_file), cast(int, head.size)  # DraftHead has these two, or a file of ids
-    return most_frequent_token_ids(text, load_tokenizer(draft), size)
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
+
+    # A DraftHead has these two, or a file of ids; and only a draft model has one.
+    text, size = cast(str, head.text_file), cast(int, head.size)
+    return most_frequent_token_ids(text, load_tokenizer(cast(str, options.draft)), size)

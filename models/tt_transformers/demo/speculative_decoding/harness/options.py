@@ -1,31 +1,33 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A checked command line: everything that can be refused without a model is refused here."""
+"""One run, described once: RunOptions; and how a command line becomes one, checked before any model is loaded."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, WIDEST_AUTOMATIC_K
-from models.tt_transformers.demo.speculative_decoding.harness.device_cases import mesh_shape, wanted_traces
+from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, PRECISIONS, WIDEST_AUTOMATIC_K
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import (
     SAMPLE_PROMPTS,
     Prompt,
     checked_text,
     load_prompts,
 )
-from models.tt_transformers.demo.speculative_decoding.harness.record import RunSettings
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, EMBEDDED, PAIRS, named_pair
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,36 +40,53 @@ class DraftHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """A checked command line."""
+class RunOptions:
+    """One run: which models, on what, how they draft and decode, and what.
 
-    pair: str | None
+    Attributes:
+        pair: its name, if the models are a named pair's.
+        draft, draft_file: a draft model, or a feature draft of the target; of those at most one is used.
+        drafter, lookahead: see arguments.py. num_draft_tokens: K, or the most that the lookahead may ask for; 0 is the
+            speculative loop with nothing drafted.
+        device: cpu, cuda, or with backend "tt" the mesh. dtype: one of the backend's arguments.PRECISIONS.
+        enable_trace: tt only; None: where it is safe.
+        batch_size: prompts generated together. exact: both arms run every forward K + 1 rows wide.
+        num_repeats: runs of each arm per prompt. with_baseline: whether plain decoding runs too.
+    """
+
     target: str
-    draft: str | None
-    draft_file: Path | None
-    drafter: str
-    backend: str
-    device: str
-    dtype: str
-    num_draft_tokens: int
-    lookahead: str
-    batch_size: int
-    exact: bool
-    draft_head: DraftHead | None
-    max_new_tokens: int
-    max_seq_len: int
-    prompts: list[Prompt]
-    stop_strings: tuple[str, ...]
-    num_repeats: int
-    json_file: Path | None
-    with_baseline: bool
-    sampling: SamplingParams
-    show_rounds: bool
-    quiet: bool
+    prompts: Sequence[Prompt]
+    pair: str | None = None
+    draft: str | None = None
+    draft_file: Path | None = None
+    draft_head: DraftHead | None = None
+    drafter: str = "model"
+    backend: str = "torch"
+    device: str = "cpu"
+    dtype: str = "float32"
+    enable_trace: bool | None = None
+    num_draft_tokens: int = DEFAULT_K
+    lookahead: str = "fixed"
+    batch_size: int = 1
+    exact: bool = False
+    sampling: SamplingParams = SamplingParams()
+    max_new_tokens: int = 128
+    max_seq_len: int = 2048
+    stop_strings: tuple[str, ...] = ()
+    num_repeats: int = 1
+    with_baseline: bool = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The run as its result JSON names it."""
+        names = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {name: getattr(self, name) for name in ("batch_size", "exact", "max_new_tokens", "num_repeats")}
+        return settings | ({"draft": self.draft_file.stem} if self.draft_file is not None else {})
 
 
-def checked(arguments: argparse.Namespace) -> DemoOptions:
-    """The command line as DemoOptions.
+def checked(arguments: argparse.Namespace) -> RunOptions:
+    """The command line's run.
 
     Raises:
         BadInput: names the option, what it allows and what to do.
@@ -85,7 +104,7 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
     _check_range("--max-new-tokens", arguments.max_new_tokens, 1)
     _check_range("--max-seq-len", arguments.max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
-    _check_device(arguments.backend, arguments.device, arguments.dtype)
+    device, dtype, enable_trace = _machine(arguments)
     if arguments.backend == "tt" and target == EMBEDDED:
         raise BadInput(
             "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b, or "
@@ -103,18 +122,16 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         prompts = load_prompts(arguments.prompts or SAMPLE_PROMPTS)
     if not all(arguments.stop):
         raise BadInput("--stop was given an empty text, which would end everything at once; drop it")
-    json_file = Path(arguments.json) if arguments.json else None
-    if json_file is not None and not json_file.parent.is_dir():
-        raise BadInput(f"--json {json_file}: there is no folder {json_file.parent}; make it first")
-    return DemoOptions(
+    return RunOptions(
         pair=pair,
         target=target,
         draft=draft if drafter in ("model", "hybrid") else None,
         draft_file=draft_file if drafter == "feature" or (drafter == "hybrid" and not draft) else None,
         drafter=drafter,
         backend=arguments.backend,
-        device=arguments.device,
-        dtype=arguments.dtype,
+        device=device,
+        dtype=dtype,
+        enable_trace=enable_trace,
         num_draft_tokens=num_draft_tokens,
         lookahead=lookahead,
         batch_size=arguments.batch_size,
@@ -125,14 +142,19 @@ def checked(arguments: argparse.Namespace) -> DemoOptions:
         prompts=prompts,
         stop_strings=tuple(arguments.stop),
         num_repeats=arguments.repeat,
-        json_file=json_file,
         with_baseline=not arguments.no_baseline,
         sampling=SamplingParams(
             temperature=arguments.temperature, top_k=arguments.top_k, top_p=arguments.top_p, seed=arguments.seed
         ),
-        show_rounds=arguments.show_rounds,
-        quiet=arguments.quiet,
     )
+
+
+def json_file(arguments: argparse.Namespace) -> Path | None:
+    """Where the result goes, if anywhere; BadInput if it cannot go there."""
+    path = Path(arguments.json) if arguments.json else None
+    if path is not None and not path.parent.is_dir():
+        raise BadInput(f"--json {path}: there is no folder {path.parent}; make it first")
+    return path
 
 
 def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None, Path | None]:
@@ -169,8 +191,8 @@ def _drafter(arguments: argparse.Namespace, draft: str | None, draft_file: Path 
 
 def _lookahead(arguments: argparse.Namespace, pair: str | None) -> tuple[str, int]:
     """(policy, K or the most it may draft)"""
-    fixed = arguments.num_draft_tokens is not None or (pair or "").startswith("llama")
-    lookahead = arguments.lookahead or ("fixed" if fixed else "auto")
+    usual = "fixed" if arguments.num_draft_tokens is not None else named_pair(pair).lookahead if pair else "auto"
+    lookahead = arguments.lookahead or usual
     return lookahead, arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K)
 
 
@@ -196,33 +218,21 @@ def _check_range(option: str, value: int, least: int, most: int | None = None) -
         raise BadInput(f"{option} is {value}; it must be {limits}")
 
 
-def _check_device(backend: str, device: str, dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise BadInput(f"--dtype {dtype} is not known; it must be {' or '.join(DTYPES)}")
+def _machine(arguments: argparse.Namespace) -> tuple[str, str, bool | None]:
+    """(device, dtype, whether traces are wanted or None)"""
+    backend, device, known = arguments.backend, arguments.device, PRECISIONS[arguments.backend]
+    dtype = arguments.dtype or known[0]
+    if dtype not in known:
+        raise BadInput(f"--dtype {dtype} is not known; with --backend {backend} it must be {' or '.join(known)}")
     if backend == "tt":
         if importlib.util.find_spec("ttnn") is None:
             raise ModelUnavailable(
                 "--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch here"
             )
-        mesh_shape(), wanted_traces()  # refuse what the environment says wrongly
-        return
+        mesh_shape()  # refuses what the environment says wrongly, as wanted_traces() does
+        return mesh_name(), dtype, wanted_traces()
     if device not in ("cpu", "cuda"):
         raise BadInput(f"--device {device} is not known; it must be cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable("--device cuda was asked for, but torch sees no CUDA device; use --device cpu")
-
-
-def run_settings(options: DemoOptions) -> RunSettings:
-    """The run as its result JSON names it."""
-    fields = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
-    if options.draft_file is not None:
-        fields["draft"] = options.draft_file.stem
-    return RunSettings(**fields)
-
-
-def pair_listing() -> str:
-    """One line per named pair."""
-    return "\n".join(
-        f"{pair.name:<14}{pair.target} <- {pair.draft or 'prompt lookup'}  ({pair.description})"
-        for pair in PAIRS.values()
-    )
+    return device, dtype, None

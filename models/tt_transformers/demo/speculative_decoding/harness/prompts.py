@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
@@ -25,6 +25,14 @@ class Prompt:
 
     text: str
     category: str = "other"
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A prompt and its token ids."""
+
+    prompt: Prompt
+    token_ids: list[int]
 
 
 def load_prompts(path: Path | str) -> list[Prompt]:
@@ -84,6 +92,15 @@ def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def decoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[int]], str]:
-    """Token ids of one sequence -> its text. (transformers declares decode for batches too, whose texts are a list.)"""
-    return cast("Callable[[Sequence[int]], str]", tokenizer.decode)
+def tokenized(
+    prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase, *, max_seq_len: int
+) -> list[TokenizedPrompt]:
+    """The prompts' ids; BadInput names the first that leaves no room for a new token."""
+    requests = [TokenizedPrompt(prompt, encode(prompt, tokenizer)) for prompt in prompts]
+    for number, request in enumerate(requests, start=1):
+        if len(request.token_ids) >= max_seq_len:
+            raise BadInput(
+                f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it "
+                "and at least one new token; shorten it or raise --max-seq-len"
+            )
+    return requests

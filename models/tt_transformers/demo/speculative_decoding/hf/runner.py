@@ -23,7 +23,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, Output, check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelLoad, Rows, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 ATTENTION_NAME = "by_position"
@@ -142,6 +142,7 @@ class TorchModelRunner:
         self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
         self.num_layers = config.num_hidden_layers
         self.device = model.device
+        self.load: ModelLoad | None = None
         self.model = model.eval()
         self._head: TrimmedHead | None = None
         if head_token_ids is not None:
@@ -157,9 +158,9 @@ class TorchModelRunner:
             self.forward(torch.zeros(1, count, dtype=torch.int64), [1], argmax_only=argmax_only)
         self.cache.clear()
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Output:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
-        check_prompts(self, prompts)
+        check_prompts(self, prompts, features)
         segments, row = [], 0
         for user, prompt in enumerate(prompts):
             segments.append(Segment(user=user, start=0, count=len(prompt), first_row=row))
@@ -167,10 +168,7 @@ class TorchModelRunner:
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
         last_rows = torch.tensor([segment.first_row + segment.count - 1 for segment in segments])
         logits, hidden = self._run(flat, segments, keep=last_rows, features=features)
-        logits = self._full_vocabulary(logits)
-        if hidden is None:
-            return logits
-        return logits, [hidden[s.first_row : s.first_row + s.count] for s in segments]
+        return Rows(self._full_vocabulary(logits), _features(hidden, segments, len(prompts)))
 
     def forward(
         self,
@@ -180,22 +178,18 @@ class TorchModelRunner:
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Output:
+    ) -> Rows:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
         segments, row = [], 0
-        for user, count in enumerate(check_forward(self, tokens, positions, lengths)):
+        for user, count in enumerate(check_forward(self, tokens, positions, lengths, features)):
             if positions[user] != IDLE:
                 segments.append(Segment(user=user, start=positions[user], count=count, first_row=row))
                 row += count
         flat = torch.cat([tokens[s.user, : s.count] for s in segments]) if users > 1 else tokens[0, : segments[0].count]
         logits, hidden = self._run(flat, segments, keep=0, features=features)
-        if argmax_only:
-            rows = self._argmax(logits)
-        else:
-            rows = self._full_vocabulary(logits)
-        result = _by_user(rows, segments, users, width)
-        return result if hidden is None else (result, _by_user(hidden, segments, users, width))
+        rows = self._argmax(logits) if argmax_only else self._full_vocabulary(logits)
+        return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
 
     @torch.inference_mode()
     def _run(
@@ -255,6 +249,14 @@ def _by_user(rows: Tensor, segments: list[Segment], users: int, width: int) -> T
     for s in segments:
         result[s.user, : s.count] = rows[s.first_row : s.first_row + s.count]
     return result
+
+
+def _features(hidden: Tensor | None, segments: list[Segment], users: int) -> list[Tensor] | None:
+    """Flat features [N, F] -> per user [n, F], none of an idle user."""
+    if hidden is None:
+        return None
+    rows = {s.user: hidden[s.first_row : s.first_row + s.count] for s in segments}
+    return [rows.get(user, hidden[:0]) for user in range(users)]
 
 
 def _eos_token_ids(model: PreTrainedModel) -> frozenset[int]:

@@ -56,11 +56,11 @@ def greedy_text(mesh_device, checkpoint, enable_trace):
 
 def test_every_row_of_three_verifies(target, reference):
     """Rows 30..33 cross into the second cache block; each verify overwrites what the one before wrote too much."""
-    prefilled = target.prefill([PROMPT])
+    prefilled = target.prefill([PROMPT]).values
     assert pcc(prefilled[0], reference(PROMPT)[-1]) > 0.99
     context = list(PROMPT)
     for verified, accepted in (([7, 100, 200, 300], 1), ([8, 400, 500, 600], 3), ([9, 700, 800, 900], 0)):
-        rows = target.forward(torch.tensor([verified]), [len(context)])[0]
+        rows = target.forward(torch.tensor([verified]), [len(context)]).values[0]
         expected = reference(context + verified)[len(context) :]
         correlations = [pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)]
         assert min(correlations) > 0.99, f"position {len(context)}: {correlations}"
@@ -75,7 +75,7 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     monkeypatch.setattr(step._kv_write, "prepare", lambda current_pos, page_table: [current_pos])
     target.prefill([PROMPT])
     verified = [7, 100, 200, 300]
-    rows = target.forward(torch.tensor([verified]), [len(PROMPT)])[0]
+    rows = target.forward(torch.tensor([verified]), [len(PROMPT)]).values[0]
     expected = reference(PROMPT + verified)[len(PROMPT) :]
     assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) < 0.99
 
@@ -95,9 +95,9 @@ class ScriptedDrafter:
     def expect(self, contexts):
         return [self.name] * len(contexts)
 
-    def propose(self, contexts, counts, *, sampling, generators, min_probability=0.0):
-        written, right = len(contexts[0]) - len(self.prompt), self.right.pop(0)
-        coming = self.text[written : written + counts[0]]
+    def propose(self, request):
+        written, right = len(request.contexts[0]) - len(self.prompt), self.right.pop(0)
+        coming = self.text[written : written + request.counts[0]]
         tokens = [token if j < right else (token + 1) % 1024 for j, token in enumerate(coming)]
         return Draft([tokens], [None], [[self.name] * len(tokens)])
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upstream's Attention with one thing changed: how decode writes keys and values into the cache.
 
-The stock write loses rows that share a 32-row tile (tt_kv_write.py), and the tokens of one user always do. Upstream
+The stock write loses rows that share a 32-row tile (kv_write.py), and the tokens of one user always do. Upstream
 writes in the middle of a 250-line forward_decode, so the two ops that it may call are redirected for the length of
 that call. Were the write a method of its own upstream, say Attention._update_kv_cache_decode(keys, values, k_heads,
 v_heads, current_pos, page_table), a subclass would override it and this file would shrink to that.
@@ -65,7 +65,7 @@ class RowWrites:
             raise ModelFailure(
                 f"tt_transformers' Attention.forward_decode was expected to write the KV cache by one call of "
                 f"ttnn.experimental.{FUSED_WRITE} or two of ttnn.experimental.{SEPARATE_WRITE}, but called "
-                f"{', '.join(calls) or 'neither'}; use tt-metal of 2026-06-22, or adapt tt_attention.py"
+                f"{', '.join(calls) or 'neither'}; use tt-metal of 2026-06-22, or adapt attention.py"
             )
 
 

@@ -14,6 +14,7 @@ from loguru import logger
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.runner import Rows, check_features
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
 from models.tt_transformers.demo.speculative_decoding.tt.loading import (
     LoadedModel,
@@ -54,7 +55,7 @@ class StockRunner(TTModelRunner):
         self.prefill([[0]])
         self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See ModelRunner."""
         self._fresh = True
         return super().prefill(prompts, features=features)
@@ -67,10 +68,10 @@ class StockRunner(TTModelRunner):
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Tensor:
+    ) -> Rows:
         """See ModelRunner; T is 1. On-device sampling feeds its own token back, which for plain decoding is the same
         one."""
-        self._refuse_features(features)
+        check_features(self, features)
         if tokens.shape != (1, 1):
             raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")
         on_device = self._greedy if argmax_only else None
@@ -85,9 +86,9 @@ class StockRunner(TTModelRunner):
         )
         self._fresh = False
         if on_device is not None:
-            return output.reshape(1, 1).to(torch.int64)
+            return Rows(output.reshape(1, 1).to(torch.int64))
         logits = output.reshape(1, 1, -1)[..., : self.vocab_size].float()
-        return logits.argmax(-1) if argmax_only else logits
+        return Rows(logits.argmax(-1) if argmax_only else logits)
 
     def close(self) -> None:
         """Release the stock Generator's traces with it."""

@@ -1,13 +1,56 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Opening and closing a mesh of Tenstorrent devices where no fixture of tt-metal's does it."""
+"""Which mesh of Tenstorrent devices, traced or not, as the environment says; and opening it where no fixture does."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
+# Published trace regions of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K); a pair holds both models' traces.
+TRACE_REGION_SIZE = 50_000_000 + 10_000_000
+
+
+def mesh_name() -> str:
+    """What MESH_DEVICE says, default N150."""
+    return os.environ.get("MESH_DEVICE", "N150")
+
+
+def mesh_shape() -> tuple[int, int]:
+    """(rows, columns) of the mesh that MESH_DEVICE names; BadInput lists the names."""
+    name = mesh_name()
+    if name not in MESH_SHAPES:
+        raise BadInput(f"MESH_DEVICE is {name}; it must be one of {', '.join(MESH_SHAPES)}")
+    return MESH_SHAPES[name]
+
+
+def wanted_traces() -> bool | None:
+    """What SPECULATIVE_TRACE says: 1 (traced), 0 (untraced); None if it is not set: safe_to_trace() decides."""
+    said = os.environ.get("SPECULATIVE_TRACE", "")
+    if said not in ("", "0", "1"):
+        raise BadInput(f"SPECULATIVE_TRACE is {said!r}; set it to 1 (replay traces), 0 (do not) or leave it unset")
+    return said == "1" if said else None
+
+
+def safe_to_trace(mesh_device: Any) -> bool:
+    """Whether traces are on by default: on one device, in fast dispatch.
+
+    On N300 and T3K the models' decodes talk between devices, and replaying two models' traces in turn is reported to
+    deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
+    enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
+    """
+    return mesh_device.get_num_devices() == 1 and not slow_dispatch()
+
+
+def slow_dispatch() -> bool:
+    """Whether ttnn was told to run without command queues, and so without traces (simulators need it)."""
+    return os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
 
 
 @contextmanager

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ from typing import Any
 
 from loguru import logger
 
+from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.record_extras import watch_load
-from models.tt_transformers.demo.speculative_decoding.tokenizer_check import check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt.loading import (
@@ -26,6 +25,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.loading import (
     read_model_args,
 )
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 
@@ -190,21 +190,6 @@ def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRe
                 runner.compile(request.tokens_per_user, argmax_only=argmax_only)
     for runner in runners:
         runner.capture()
-
-
-def safe_to_trace(mesh_device: Any) -> bool:
-    """Whether traces are on by default: on one device, in fast dispatch.
-
-    On N300 and T3K the models' decodes talk between devices, and replaying two models' traces in turn is reported to
-    deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
-    enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
-    """
-    return mesh_device.get_num_devices() == 1 and not slow_dispatch()
-
-
-def slow_dispatch() -> bool:
-    """Whether ttnn was told to run without command queues, and so without traces (simulators need it)."""
-    return os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
 
 
 def _device_memory(upstream: Upstream, mesh_device: Any) -> tuple[int, int]:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.harness.record_extras import ModelLoad
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelLoad, Rows, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
@@ -20,7 +19,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZ
 
 
 class TTModelRunner:
-    """A language model on a Tenstorrent mesh; tt_pair.py opens one, or two that share the device.
+    """A language model on a Tenstorrent mesh; tt/pair.py opens one, or two that share the device.
 
     What keeps traces safe is an order: compile() everything for every model on the mesh, and only then capture() for
     each. Buffers and programs that are made after a capture may be overwritten by its replay. warmup() does both, for
@@ -54,7 +53,7 @@ class TTModelRunner:
         )
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
-        """See ModelRunner. Does nothing where tt_pair.warmup_together() has done it already."""
+        """See ModelRunner. Does nothing where pair.warmup_together() has done it already."""
         self.compile(tokens_per_user, argmax_only=argmax_only)
         self.capture()
 
@@ -73,13 +72,12 @@ class TTModelRunner:
             if self.enable_trace and not step.captured:
                 step.capture(*self._blank(step.tokens_per_user))
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
-        """See ModelRunner: float32 [B, V] logits of each prompt's last token."""
-        self._refuse_features(features)
-        check_prompts(self, prompts)
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
+        """See ModelRunner."""
+        check_prompts(self, prompts, features)
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
         self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
-        return self._whole(logits)
+        return Rows(self._whole(logits))
 
     def forward(
         self,
@@ -89,21 +87,20 @@ class TTModelRunner:
         lengths: Sequence[int] | None = None,
         argmax_only: bool = False,
         features: Sequence[int] = (),
-    ) -> Tensor:
-        """See ModelRunner: float32 [B, T, V] logits or int64 [B, T] ids."""
-        self._refuse_features(features)
+    ) -> Rows:
+        """See ModelRunner."""
         users, width = tokens.shape
-        counts = check_forward(self, tokens, positions, lengths)
+        counts = check_forward(self, tokens, positions, lengths, features)
         step = self._step(width, argmax_only)
         rows = step.run(tokens, positions, counts, enable_trace=step.captured)
         rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
         if not argmax_only:
             self._check_finite(rows, positions, counts)
-            return self._whole(rows)
+            return Rows(self._whole(rows))
         self._check_ids(rows, positions, counts)
         if (head := self._live.head) is None:
-            return rows
-        return head.ids(rows.clamp(0, len(head) - 1))  # rows that nobody asked for hold anything
+            return Rows(rows)
+        return Rows(head.ids(rows.clamp(0, len(head) - 1)))  # rows that nobody asked for hold anything
 
     def _whole(self, logits: Tensor) -> Tensor:
         """Of a trimmed head: [..., N] -> [..., V]."""
@@ -194,10 +191,3 @@ class TTModelRunner:
                     f"{self.name} returned NaN or infinite logits at positions {start} to {start + length - 1} of user "
                     f"{user}"
                 )
-
-    def _refuse_features(self, features: Sequence[int]) -> None:
-        if features:
-            raise BadInput(
-                f"{self.name} runs on tt_transformers, which gives no hidden states; draft with a model or by prompt "
-                "lookup"
-            )

@@ -9,10 +9,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
-from models.tt_transformers.demo.speculative_decoding.harness.options import DemoOptions, checked
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, json_file
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
@@ -26,31 +27,31 @@ TAKEN = (
 
 
 @dataclass(frozen=True)
-class Arm:
+class Entry:
     """One way to decode: a drafter, a K (or a policy that chooses it) and a batch size; options.num_draft_tokens 0 is
     the speculative loop with nothing drafted.
     """
 
     label: str
-    options: DemoOptions
+    options: RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
-    """A checked command line.
+class LineUp:
+    """Who takes part.
 
     Attributes:
-        base: what all arms share; its batch size is the largest.
+        base: what all entries share: the models that must be there, the largest batch, the widest K.
         peer_ks: K of transformers' own drafts; [] if its decoding is not wanted, or does not apply.
         assistant: the model that drafts for transformers' assisted generation; None: there is none.
     """
 
-    base: DemoOptions
-    arms: list[Arm]
+    base: RunOptions
+    entries: list[Entry]
     batch_sizes: list[int]
-    prompts: list[Prompt]
     peer_ks: list[int]
     assistant: str | None
+    json_file: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-peers", action="store_true", help="leave out transformers' own generate and its drafts")
 
 
-def options_from(argv: Sequence[str] | None) -> CompareOptions:
+def line_up(argv: Sequence[str] | None) -> LineUp:
     """Parse and check; what compare does not know itself is the demo's.
 
     Raises:
@@ -96,24 +97,52 @@ def options_from(argv: Sequence[str] | None) -> CompareOptions:
             raise BadInput(
                 f"--{name.replace('_', '-')} is not an option of compare, see `compare --help` for what replaces it"
             )
-    if shared.json is None:
+    path = json_file(shared)
+    if path is None:
         raise BadInput("compare needs --json FILE; a report is made of it")
     base = checked(shared)
+    base = replace(base, prompts=_of_categories(base.prompts, mine.categories))
     batch_sizes = numbers("--batch-sizes", mine.batch_sizes, 1)
     drafters = _drafters(mine.drafters, shared, base)
-    arms = [
-        arm
+    entries = [
+        replace(entry, options=replace(entry.options, prompts=base.prompts))
         for batch_size, drafter in product(batch_sizes, drafters)
-        for arm in _arms(shared, drafter, batch_size, mine.k, first=drafter == drafters[0])
+        for entry in _entries(shared, drafter, batch_size, mine.k, first=drafter == drafters[0])
     ]
     peers = base.backend == "torch" and base.sampling.greedy and not mine.no_peers and not base.stop_strings
-    return CompareOptions(
-        base=replace(base, batch_size=max(batch_sizes)),
-        arms=arms,
+    return LineUp(
+        base=_shared(base, [entry.options for entry in entries]),
+        entries=entries,
         batch_sizes=batch_sizes,
-        prompts=_of_categories(base.prompts, mine.categories),
         assistant=mine.assistant or base.draft,
         peer_ks=[int(k) for k in mine.k.split(",") if k.strip().isdecimal() and int(k)] if peers else [],
+        json_file=path,
+    )
+
+
+def _shared(base: RunOptions, entries: Sequence[RunOptions]) -> RunOptions:
+    """What must be opened for all of them.
+
+    Raises:
+        BadInput: the backend cannot be shared by several arms, or they want drafts of two kinds.
+    """
+    if base.backend != "torch":
+        raise BadInput(
+            "compare runs on --backend torch; on a Tenstorrent device run the demo once per K with --json, and give "
+            "report all the files"
+        )
+    drafting = [options for options in entries if options.drafter != "prompt-lookup"]
+    drafts = {(options.draft, options.draft_file) for options in drafting}
+    if len(drafts) > 1:
+        raise BadInput("the arms want a draft model and a feature draft; compare them in two runs, with --drafters")
+    draft, draft_file = drafts.pop() if drafts else (None, None)
+    return replace(
+        base,
+        drafter=drafting[0].drafter if drafting else "prompt-lookup",
+        draft=draft,
+        draft_file=draft_file,
+        batch_size=max(options.batch_size for options in entries),
+        num_draft_tokens=max(options.num_draft_tokens for options in entries),
     )
 
 
@@ -126,7 +155,7 @@ def numbers(option: str, text: str, least: int) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _drafters(text: str | None, shared: argparse.Namespace, base: DemoOptions) -> list[str]:
+def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) -> list[str]:
     if text is not None:
         chosen = [part.strip() for part in text.split(",")]
     else:
@@ -140,9 +169,9 @@ def _drafters(text: str | None, shared: argparse.Namespace, base: DemoOptions) -
     return list(dict.fromkeys(chosen))
 
 
-def _arms(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str, *, first: bool) -> list[Arm]:
-    """The arms of one drafter; drafting nothing is the same for all drafters, so only the first has K = 0."""
-    arms = []
+def _entries(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str, *, first: bool) -> list[Entry]:
+    """Those of one drafter; drafting nothing is the same for all drafters, so only the first has K = 0."""
+    entries = []
     for word in dict.fromkeys(part.strip() for part in ks.split(",")):
         policy, k = (word, None) if word in POLICIES else ("fixed", word)
         if k is not None and not (k.isdecimal() and int(k) <= MAX_DRAFT_TOKENS):
@@ -159,11 +188,11 @@ def _arms(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str, *,
         options = checked(arguments)
         if k is not None and int(k) == 0:
             options = replace(options, num_draft_tokens=0)
-        arms.append(Arm(f"{drafter}, K = {word}, {batch_size} at once", options))
-    return arms
+        entries.append(Entry(f"{drafter}, K = {word}, {batch_size} at once", options))
+    return entries
 
 
-def _of_categories(prompts: list[Prompt], text: str | None) -> list[Prompt]:
+def _of_categories(prompts: Sequence[Prompt], text: str | None) -> Sequence[Prompt]:
     if text is None:
         return prompts
     wanted, there = [part.strip() for part in text.split(",")], {prompt.category for prompt in prompts}

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The named pairs of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
+
+EMBEDDED_DRAFTS = Path(__file__).resolve().parents[5] / "embedded_drafts"  # beside the package's tree, not in it
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """A target, and who drafts for it.
+
+    Attributes:
+        draft: a draft model that speaks the target's tokens, if any.
+        lookahead: the policy that chooses K unless the user says otherwise.
+        draft_file: a trained feature draft (hf/feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is
+            missing.
+    """
+
+    name: str
+    target: str
+    draft: str | None
+    description: str
+    draft_file: str | None = None
+    lookahead: str = "auto"
+
+    @property
+    def draft_path(self) -> Path | None:
+        """The feature draft's file, if it is there (a copy of this folder alone does not carry it)."""
+        path = EMBEDDED_DRAFTS / self.draft_file if self.draft_file else None
+        return path if path is not None and path.is_file() else None
+
+
+PAIRS = {
+    pair.name: pair
+    for pair in (
+        ModelPair(
+            "smollm2",
+            EMBEDDED,
+            None,
+            "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
+            draft_file="smollm2-135m-instruct-feature-draft.safetensors",
+        ),
+        ModelPair(
+            "llama-1b-3b",
+            "meta-llama/Llama-3.2-3B-Instruct",
+            "meta-llama/Llama-3.2-1B-Instruct",
+            "Llama 3.2 1B drafts for 3B",
+            lookahead="fixed",
+        ),
+        ModelPair(
+            "llama-1b-8b",
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "meta-llama/Llama-3.2-1B-Instruct",
+            "Llama 3.2 1B drafts for Llama 3.1 8B",
+            lookahead="fixed",
+        ),
+    )
+}
+
+
+def named_pair(name: str) -> ModelPair:
+    """The pair of that name; BadInput lists the names there are."""
+    if name not in PAIRS:
+        raise BadInput(f"there is no pair {name!r}; the pairs are {', '.join(PAIRS)} (or give --target and --draft)")
+    return PAIRS[name]
+
+
+def pair_listing() -> str:
+    """One line per named pair."""
+    return "\n".join(
+        f"{pair.name:<14}{pair.target} <- {pair.draft or 'prompt lookup'}  ({pair.description})"
+        for pair in PAIRS.values()
+    )
