@@ -14,15 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.text import Text
-
 from measuring.reports.document import to_markdown
 from measuring.reports.page import page
 from measuring.reports.plots import draw_all
 from measuring.reports.sections import detailed_comparison, performance_comparison, summary
 from measuring.results import Results, headline, load_results, slug
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console
 
 REPORTS = Path("generated/reports")
 PLOTS = "plots"
@@ -54,10 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     folder = Path(arguments.out)
-    console = make_console()
     try:
         for path in write_reports(load_results(arguments.results), folder, Path(arguments.page or folder / PAGE)):
-            console.print(Text(f"written: {path}"), soft_wrap=True)
+            print(f"written: {path}")
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
