@@ -18,17 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from measuring.agreement import (
-    Agreement,
-    KEstimate,
-    Prediction,
-    estimate_k,
-    predict,
-    read_refpt,
-)
+from measuring.agreement import Agreement, KEstimate, Prediction, estimate_k, predict, read_refpt
 from measuring.break_even import Choice, break_even_alpha
 from measuring.published_speeds import DEVICES, SOURCE, published_pair
 from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
@@ -207,7 +201,8 @@ def estimate_record(
 
 def estimate_table(record: dict[str, Any]) -> Table:
     """One row per K."""
-    table = Table(title=f"{record['draft']} drafting for {record['target']}, estimated", title_justify="left")
+    title = escape(f"{record['draft']} drafting for {record['target']}, estimated")
+    table = Table(title=title, title_justify="left")
     for heading in ("K", "acceptance", "tokens/round", "predicted speedup", "break-even alpha"):
         table.add_column(heading, justify="right")
     for row in record["by_k"]:

@@ -14,21 +14,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measuring.report_html import page
 from measuring.reports.document import to_markdown
+from measuring.reports.page import page
 from measuring.reports.plots import draw_all
-from measuring.reports.sections import (
-    detailed_comparison,
-    performance_comparison,
-    summary,
-)
+from measuring.reports.sections import detailed_comparison, performance_comparison, summary
 from measuring.results import Results, headline, load_results, slug
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console
 
-REPORTS = Path(__file__).parents[1] / "models/tt_transformers/demo/speculative_decoding/reports"
+REPORTS = Path("generated/reports")
 PLOTS = "plots"
 PAGE = "report.html"
+TITLE = "Speculative decoding: measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where several hold the same arm of a pair, the first one's is shown",
     )
     parser.add_argument(
-        "--out", default=str(REPORTS), metavar="FOLDER", help="where the reports go (default: %(default)s)"
+        "--out",
+        default=str(REPORTS),
+        metavar="FOLDER",
+        help="where the reports and their plots go (default: %(default)s)",
     )
+    parser.add_argument("--page", metavar="FILE", help=f"where the HTML page goes (default: {PAGE} beside the reports)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,41 +50,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="speculative_demo report", description=__doc__)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    console = make_console()
+    folder = Path(arguments.out)
     try:
-        for path in write_reports(load_results(arguments.results), Path(arguments.out)):
-            console.print(f"written: {path}")
+        for path in write_reports(load_results(arguments.results), folder, Path(arguments.page or folder / PAGE)):
+            print(f"written: {path}")
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def write_reports(results: Results, folder: Path) -> list[Path]:
-    """Write everything into `folder` (made if missing); returns what was written.
+def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]:
+    """Write the reports into `folder` and the page beside them or elsewhere (folders are made if missing).
+
+    Returns:
+        What was written.
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: one of them cannot be written.
     """
+    pairs = [(slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
+    reports = {
+        "FINAL_RESULTS_SUMMARY": summary(results),
+        "comprehensive_8b_comparison": detailed_comparison(results),
+        "final_performance_comparison": performance_comparison(results),
+    }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        drawable = [(slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
-        plots = draw_all(drawable, folder / PLOTS)
-        reports = {
-            "FINAL_RESULTS_SUMMARY": summary(results),
-            "comprehensive_8b_comparison": detailed_comparison(results),
-            "final_performance_comparison": performance_comparison(results),
-        }
-        written = [folder / f"{name}.md" for name in reports]
-        for path, sections in zip(written, reports.values(), strict=True):
-            path.write_text(to_markdown(sections, plots, PLOTS), encoding="utf-8")
-        shown = [headline(results.of(pair)) for pair in results.pairs()]
-        title = "Speculative decoding: measured"
-        text = page(title, reports["FINAL_RESULTS_SUMMARY"], [run for run in shown if run.made], folder / PLOTS)
-        (folder / PAGE).write_text(text, encoding="utf-8")
+        svgs = draw_all(pairs, folder / PLOTS)
+        texts = {name: to_markdown(sections, svgs, PLOTS) for name, sections in reports.items()}
+        for name, text in texts.items():
+            (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        shown = [run for _, _, run in pairs if run.made]
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        page_file.write_text(page(TITLE, texts["FINAL_RESULTS_SUMMARY"], shown, svgs), encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"cannot write the reports into {folder}: {error}; choose another --out") from error
-    return [*written, folder / PAGE, *(folder / PLOTS / f"{name}.{kind}" for name in plots for kind in ("png", "svg"))]
+        raise BadInput(f"cannot write the reports: {error}; choose another --out or --page") from error
+    return [*(folder / f"{name}.md" for name in texts), page_file, *(folder / PLOTS / f"{name}.png" for name in svgs)]
 
 
 if __name__ == "__main__":

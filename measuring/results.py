@@ -155,6 +155,11 @@ def headline(runs: Sequence[Run]) -> Run:
     return min(drafting, key=rank, default=NOT_MADE)
 
 
+def one_at_a_time(runs: Sequence[Run]) -> list[Run]:
+    """The runs that decoded for one user."""
+    return [run for run in runs if run.users == 1]
+
+
 def slug(pair: str) -> str:
     """The pair's name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "_", pair).strip("_").lower()

@@ -20,7 +20,7 @@ VERIFY_COSTS = (1.0, 1.15, 1.3)
 PUBLISHED_KS = (1, 2, 3, 4, 6, 8)
 
 
-def verdict(speedup: float | None) -> str:
+def advice_word(speedup: float | None) -> str:
     """The word for a measured speedup."""
     if speedup is None:
         return NOT_MEASURED
@@ -35,7 +35,7 @@ def recommendation(runs: Sequence[Run]) -> str:
         return f"Recommendation: {NOT_MEASURED}."
     best = max(judged, key=lambda run: run.get("summary", "speedup"))
     speed, usual = best.get("summary", "speedup"), headline(judged)
-    if verdict(speed) != "speculate":
+    if advice_word(speed) != "speculate":
         return (
             f"Recommendation: decode plainly. The fastest measured arm ({best.label}) reached {speed:.2f}x, "
             f"which is not more than {1 + NOISE:.2f}x."
@@ -64,7 +64,7 @@ def by_use(runs: Sequence[Run]) -> Table:
             continue
         speed, run = max(found, key=lambda one: one[0])
         of_usual = next((s for s, r in found if r is usual), None)
-        rows.append((category, measured(of_usual, "{:.2f}x"), f"{speed:.2f}x", run.label, verdict(speed)))
+        rows.append((category, measured(of_usual, "{:.2f}x"), f"{speed:.2f}x", run.label, advice_word(speed)))
     headers = ["category", f"{usual.label if usual.made else 'headline arm'}", "fastest arm", "which", "advice"]
     return Table(headers, rows or [[NOT_MEASURED] * 5])
 
@@ -82,7 +82,7 @@ def break_even_table(runs: Sequence[Run]) -> Table:
         margin = measured(None if needed is None else alpha - needed, "{:+.3f}")
         says = measured(predicted_speedup(alpha, k, c, v) if priced else None, "{:.2f}x")
         speed = run.get("summary", "speedup")
-        rows.append((run.label, needs, f"{alpha:.3f}", margin, says, verdict(speed)))
+        rows.append((run.label, needs, f"{alpha:.3f}", margin, says, advice_word(speed)))
     headers = ["arm", "break-even alpha", "measured alpha", "margin", "a round of K, predicted", "advice of the clock"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 

@@ -1,18 +1,23 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Tables over several runs, and of what runs cost: by arm, time split, prediction, cold start, trade-offs."""
+"""Tables over several arms: every arm, where their time goes, and who is fastest where, `auto` and transformers' own
+decoding included.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
-from measuring.reports.tables import NONE_YET, identical, mean, quotient
-from measuring.results import Run
+from measuring.reports.tables import NONE_YET, acceptance_by_position, identical_cell
+from measuring.results import Row, Run, one_at_a_time
 from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
 AGREEMENT = 0.10  # predicted and measured speedup should agree within this
+AUTO_WITHIN = 0.05  # of the best fixed K
+SLOWER = 0.95  # of plain decoding: less is slower beyond noise
 
 
 def by_arm(runs: Sequence[Run]) -> Table:
@@ -30,7 +35,7 @@ def by_arm(runs: Sequence[Run]) -> Table:
                 NONE_YET if nothing_drafted else measured(total.get("predicted_speedup"), "{:.2f}x"),
                 NONE_YET if nothing_drafted else measured(total.get("acceptance_rate"), "{:.1%}"),
                 measured(total.get("tokens_per_round"), "{:.2f}"),
-                identical(run),
+                identical_cell(run),
             )
         )
     headers = [
@@ -61,28 +66,11 @@ def by_users(runs: Sequence[Run]) -> Table:
                 str(run.users),
                 *(measured(tps, "{:.1f}") for tps in (per_user[0], in_all[0], per_user[1], in_all[1])),
                 measured(run.get("summary", "speedup"), "{:.2f}x"),
-                identical(run),
+                identical_cell(run),
             )
         )
     headers = ["arm", "users at once", "plain tok/s/user", "plain tok/s", "speculative tok/s/user", "speculative tok/s"]
     headers += ["speedup", "equal to plain"]
-    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
-
-
-def by_k(run: Run) -> Table:
-    """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
-    rows = [
-        (
-            str(of_k["k"]),
-            str(of_k["rounds"]),
-            NONE_YET if not of_k["k"] else measured(of_k.get("acceptance_rate"), "{:.1%}"),
-            measured(of_k.get("tokens_per_round"), "{:.2f}"),
-            measured(of_k.get("draft_ms"), "{:.1f}"),
-            measured(of_k.get("verify_ms"), "{:.1f}"),
-        )
-        for of_k in run.get("summary", "per_k") or []
-    ]
-    headers = ["drafted in a round (K)", "rounds", "acceptance rate", "tokens per round", "draft, ms", "verify, ms"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
@@ -103,7 +91,7 @@ def prediction(runs: Sequence[Run]) -> Table:
     for run in runs:
         total = run.record.get("summary", {})
         apart = difference(run)
-        verdict = NOT_MEASURED if apart is None else "yes" if abs(apart) <= AGREEMENT else "no"
+        within = NOT_MEASURED if apart is None else "yes" if abs(apart) <= AGREEMENT else "no"
         rows.append(
             (
                 run.label if run.made else NOT_MEASURED,
@@ -113,7 +101,7 @@ def prediction(runs: Sequence[Run]) -> Table:
                 measured(total.get("predicted_speedup"), "{:.2f}x"),
                 measured(total.get("speedup"), "{:.2f}x"),
                 measured(apart, "{:+.1%}"),
-                verdict,
+                within,
             )
         )
     headers = ["arm", "alpha", "c", "v", "predicted", "measured", "difference", f"within {AGREEMENT:.0%}"]
@@ -122,7 +110,7 @@ def prediction(runs: Sequence[Run]) -> Table:
 
 def difference(run: Run) -> float | None:
     """predicted / measured speedup - 1"""
-    apart = quotient(run.get("summary", "predicted_speedup"), run.get("summary", "speedup"))
+    apart = ratio(run.get("summary", "predicted_speedup"), run.get("summary", "speedup"))
     return None if apart is None else apart - 1.0
 
 
@@ -142,97 +130,88 @@ def positions(runs: Sequence[Run]) -> Table:
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
-def acceptance_by_position(run: Run) -> list[float]:
-    """Entry j: rounds that accepted their (j+1)-th drafted token / rounds that drafted one."""
-    rounds = [
-        pair for row in run.rows for pair in zip(row.get("drafted_per_round", []), row.get("accepted_per_round", []))
-    ]
-    longest = max((drafted for drafted, _ in rounds), default=0)
-    return [sum(a > j for _, a in rounds) / sum(d > j for d, _ in rounds) for j in range(longest)]
-
-
-def cold_and_warm(run: Run) -> Table:
-    """The first request of a fresh process (loading included), against the same quantities once all is warm."""
+def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
+    """transformers' own decoding beside ours, by the seconds of whole requests (its prefill cannot be told from its
+    first round); same prompts, same process.
+    """
     rows = []
-    for name, prefix in (("plain", "baseline_"), ("speculative", "")):
-        figures = {key: run.cold(name, key) for key in ("init_s", "ttft_ms", "decode_s", "tokens")}
-        cold_s = None
-        if None not in figures.values():
-            cold_s = figures["init_s"] + figures["ttft_ms"] / 1e3 + figures["decode_s"]
-        rows.append(
-            (
-                name,
-                measured(figures["init_s"], "{:.2f}"),
-                measured(figures["ttft_ms"], "{:.0f}"),
-                measured(mean(run.column(f"{prefix}ttft_ms")), "{:.0f}"),
-                measured(quotient(figures["tokens"], cold_s), "{:.1f}"),
-                measured(run.get("summary", f"{prefix}decode_tps"), "{:.1f}"),
+    for run in runs:
+        if run.users == 1 and peers:
+            ours, plain = sum(run.request_s()), sum(run.request_s("baseline_"))
+            rows.append((f"ours: {run.label}", ours, plain, identical_cell(run)))
+    for peer in peers:
+        total = peer["summary"]
+        equal = f"{total['identical']} of {total['prompts']}"
+        rows.append((f"transformers: {peer['peer']}", total["request_s"], total["baseline_request_s"], equal))
+    cells = [
+        (name, f"{seconds:.2f}", measured(ratio(plain, seconds), "{:.2f}x"), equal)
+        for name, seconds, plain, equal in rows
+    ]
+    headers = ["decoding", "seconds, all requests", "against our plain decoding", "equal to plain"]
+    return Table(headers, cells or [[NOT_MEASURED] * 4])
+
+
+def fastest_by_category(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
+    """Whole requests against our plain decoding, category by category: ours, and of each of transformers' own ways to
+    decode the best K; the last column says whether one of ours is the fastest, plain decoding included.
+    """
+    ours = [run for run in one_at_a_time(runs) if run.get("summary", "drafted")]
+    kinds = list(dict.fromkeys(peer["kind"] for peer in peers))
+    rows = []
+    for category in _categories(ours):
+        mine = [(_request_speedup(_of(run.rows, category), run), run.label) for run in ours]
+        best, which = max(((speed, label) for speed, label in mine if speed is not None), default=(None, NOT_MEASURED))
+        auto = next((speed for (speed, _), run in zip(mine, ours) if run.k == "auto"), None)
+        theirs = [_best_peer([peer for peer in peers if peer["kind"] == kind], category) for kind in kinds]
+        beaten = [speed for speed in theirs if speed is not None and best is not None and speed > best]
+        says = NOT_MEASURED if best is None or not theirs else "no" if beaten or best < 1.0 else "yes"
+        rows.append((category, *(measured(speed, "{:.2f}x") for speed in (auto, best)), which,
+                     *(measured(speed, "{:.2f}x") for speed in theirs), says))  # fmt: skip
+    headers = ["category", "ours, auto", "ours, fastest", "which"]
+    headers += [f"transformers: {kind}" for kind in kinds] + ["ours is fastest"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+
+
+def auto_by_category(runs: Sequence[Run]) -> Table:
+    """Decoding speed of `auto` against the best fixed K of the same drafter (plain decoding, 1.00x, is K = 0)."""
+    arms = [run for run in one_at_a_time(runs) if run.get("summary", "drafted")]
+    rows = []
+    for auto in (run for run in arms if run.k == "auto"):
+        fixed = [run for run in arms if run.get("drafter") == auto.get("drafter") and run.k.isdecimal()]
+        for category in [*_categories([auto]), "all"]:
+            speed = auto.speedup_of(_of(auto.rows, category))
+            others = [(run.speedup_of(_of(run.rows, category)), run.k) for run in fixed]
+            best, k = max([(1.0, "0"), *(one for one in others if one[0] is not None)])
+            share = ratio(speed, best)
+            rows.append(
+                (
+                    f"{auto.get('drafter')}: {category}",
+                    f"{best:.2f}x (K = {k})" if fixed else NOT_MEASURED,
+                    measured(speed, "{:.2f}x"),
+                    measured(share, "{:.2f}"),
+                    NOT_MEASURED if share is None or not fixed else "yes" if share >= 1 - AUTO_WITHIN else "no",
+                    NOT_MEASURED if speed is None else "yes" if speed < SLOWER else "no",
+                )
             )
-        )
-    headers = [
-        "arm",
-        "loading, s",
-        "first TTFT, ms",
-        "warm TTFT, ms",
-        "tok/s, cold (loading and prefill in it)",
-        "tok/s, warm",
-    ]
-    return Table(headers, rows)
+    headers = ["drafter: category", "best fixed K", "auto", "auto / best", f"within {AUTO_WITHIN:.0%}", "below plain"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
-def trade_offs(run: Run) -> Table:
-    """What speculation costs: the draft's loading and memory, and the later first token."""
-    draftless = run.made and not run.get("draft")
-    rows = []
-    for name, key, form in (
-        ("init time, s", "init_s", "{:.2f}"),
-        ("weights, MB", "weights_mb", "{:.0f}"),
-        ("host memory (RSS), MB", "host_rss_mb", "{:.0f}"),
-        ("device memory (DRAM, planned), MB", "device_dram_mb", "{:.0f}"),
-    ):
-        target, draft = run.load("target", key), run.load("draft", key)
-        grown = None if None in (target, draft) else quotient(target + draft, target)
-        if draftless:
-            grown = None if target is None else 1.0
-        added = "nothing: no draft model" if draftless else measured(draft, form)
-        cells = (added, measured(grown, "{:.2f}x"))
-        rows.append((name, measured(target, form), *cells))
-    plain, ours = mean(run.column("baseline_ttft_ms")), mean(run.column("ttft_ms"))
-    later = None if plain is None or ours is None else ours - plain
-    rows.append(
-        (
-            "time to first token, ms",
-            measured(plain, "{:.0f}"),
-            measured(later, "{:+.0f}"),
-            measured(quotient(ours, plain), "{:.2f}x"),
-        )
-    )
-    return Table(["cost", "target alone", "added by the drafter", "together / alone"], rows)
+def _categories(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(row["category"] for run in runs for row in run.rows))
 
 
-def totals(run: Run) -> Table:
-    """Time of the whole test, of loading and of decoding, both arms."""
-    load = {role: run.load(role, "init_s") for role in ("target", "draft")}
-    both = load["target"] if run.made and not run.get("draft") else _sum(load["target"], load["draft"])
-    ours, plain = _all(run.request_s()), _all(run.request_s("baseline_"))
-    rows = [
-        _versus("model init time, s", both, load["target"]),
-        _versus("prefill of all prompts, s", *(_all(run.column(f"{p}ttft_ms"), 1e3) for p in ("", "baseline_"))),
-        _versus("decoding of all prompts, s", *(run.get("summary", f"{p}decode_s") for p in ("", "baseline_"))),
-        _versus("all requests, s", ours, plain),
-        _versus("init and all requests, s", _sum(both, ours), _sum(load["target"], plain)),
-    ]
-    return Table(["time", "speculative", "plain", "speculative / plain"], rows)
+def _of(rows: Sequence[Row], category: str) -> list[Row]:
+    return [row for row in rows if category in (row["category"], "all")]
 
 
-def _versus(name: str, ours: float | None, plain: float | None) -> tuple[str, ...]:
-    return name, measured(ours, "{:.2f}"), measured(plain, "{:.2f}"), measured(quotient(ours, plain), "{:.2f}x")
+def _request_speedup(rows: Sequence[Row], run: Run) -> float | None:
+    part = Run({"prompts": rows}, run.shared)
+    return ratio(sum(part.request_s("baseline_")), sum(part.request_s()))
 
 
-def _sum(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
-def _all(values: Sequence[float], unit: float = 1.0) -> float | None:
-    return sum(values) / unit if values else None
+def _best_peer(peers: Sequence[dict[str, Any]], category: str) -> float | None:
+    """Of the K that were run, the fastest."""
+    rows = [_of(peer["prompts"], category) for peer in peers]
+    speeds = [ratio(sum(r["baseline_request_s"] for r in part), sum(r["request_s"] for r in part)) for part in rows]
+    return max((speed for speed in speeds if speed is not None), default=None)

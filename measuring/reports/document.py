@@ -1,17 +1,27 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A report as data (sections of paragraphs, tables and plots), and its two forms: Markdown and HTML."""
+"""A report as data (sections of paragraphs, tables and plots), its form in Markdown, and its tables on a terminal.
+
+Texts are plain: whatever a prompt, a model or a category is called, none of it acts as markup.
+"""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import rich.table
+from rich.markup import escape
+from rich.text import Text
+
 NOT_MEASURED = "not measured"
 LONG_CELL = 34  # characters; a column with a longer cell is prose
+# What Markdown would read inside a line: an underscore within a word, "<" before a blank and the like stay as they are.
+ACTING = re.compile(r"[\\`*\[\]~#|]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+ACTING_FIRST = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=[-+=>]))")  # ... and what it would read at the start of a block
 
 
 @dataclass(frozen=True)
@@ -58,55 +68,49 @@ def measured(value: Any, form: str = "{}") -> str:
     return NOT_MEASURED if value is None else form.format(value)
 
 
-def to_markdown(sections: Sequence[Section], plots: Sequence[str], folder: str) -> str:
+def to_markdown(sections: Sequence[Section], plots: Collection[str], folder: str) -> str:
     """GitHub-flavoured Markdown; plots that were drawn (`plots`) are linked in `folder`, others are "not measured"."""
     return "\n".join(_markdown(section, plots, folder) for section in sections)
 
 
-def _markdown(section: Section, plots: Sequence[str], folder: str) -> str:
-    parts = ["#" * section.level + " " + section.title]
+def _markdown(section: Section, plots: Collection[str], folder: str) -> str:
+    parts = ["#" * section.level + " " + _block(section.title)]
     for block in section.blocks:
         if isinstance(block, Table):
             left = [column == 0 or prose for column, prose in enumerate(block.prose)]
-            lines = [_line(block.headers), _line([":--" if aligned else "--:" for aligned in left])]
-            parts.append("\n".join(lines + [_line(row) for row in block.rows]))
+            marks = "| " + " | ".join(":--" if aligned else "--:" for aligned in left) + " |"
+            parts.append("\n".join([_line(block.headers), marks, *map(_line, block.rows)]))
         elif isinstance(block, Bullets):
-            parts.append("\n".join(f"- {item}" for item in block.items))
+            parts.append("\n".join(f"- {_block(item)}" for item in block.items))
         elif isinstance(block, Plot):
-            known = block.name in plots
-            parts.append(f"![{block.title}]({folder}/{block.name}.svg)" if known else f"{block.title}: {NOT_MEASURED}.")
+            title = _block(block.title)
+            parts.append(
+                f"![{title}]({folder}/{block.name}.png)" if block.name in plots else f"{title}: {NOT_MEASURED}."
+            )
         else:
-            parts.append(block)
+            parts.append(_block(block))
     return "\n\n".join(parts) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(_inline, cells)) + " |"
 
 
-def to_html(sections: Sequence[Section], svg: Callable[[str], str | None]) -> str:
-    """The body's inner HTML; `svg(name)` gives a plot's own markup, None if it was not drawn."""
-    return "\n".join(_html(section, svg) for section in sections)
+def _inline(text: str) -> str:
+    """The text in one line, and literally."""
+    return ACTING.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
-def _html(section: Section, svg: Callable[[str], str | None]) -> str:
-    parts = [f"<h{section.level}>{html.escape(section.title)}</h{section.level}>"]
-    for block in section.blocks:
-        if isinstance(block, Table):
-            head = _cells("th", block.headers, block.prose)
-            rows = "".join(f"<tr>{_cells('td', row, block.prose)}</tr>" for row in block.rows)
-            parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
-        elif isinstance(block, Bullets):
-            parts.append("<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in block.items) + "</ul>")
-        elif isinstance(block, Plot):
-            drawn = svg(block.name)
-            picture = f"<p>{html.escape(block.title)}: {NOT_MEASURED}.</p>" if drawn is None else drawn
-            parts.append(f'<figure aria-label="{html.escape(block.title)}">{picture}</figure>')
-        else:
-            parts.append(f"<p>{html.escape(block)}</p>")
-    return "<section>" + "\n".join(parts) + "</section>"
+def _block(text: str) -> str:
+    """The same for a text that starts a block, where more acts."""
+    return ACTING_FIRST.sub(r"\1\\", _inline(text.strip()))
 
 
-def _cells(tag: str, cells: Sequence[str], prose: Sequence[bool]) -> str:
-    kinds = [' class="long"' if long else "" for long in prose]
-    return "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+def report_table(table: Table, title: str) -> rich.table.Table:
+    """The table on a terminal."""
+    shown = rich.table.Table(title=escape(title), title_justify="left")
+    for column, header in enumerate(table.headers):
+        shown.add_column(Text(header), justify="right" if column else "left")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    return shown

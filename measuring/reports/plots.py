@@ -1,82 +1,30 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The plots of a report, as PNG and SVG: transparent, with neutral text and colour-blind-safe colours (Okabe and Ito),
-so that they read on light and on dark pages.
-"""
+"""The plots of a report, in colour-blind-safe colours (Okabe and Ito) that read on light and on dark pages."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from measuring.break_even import best_choice
 from measuring.published_speeds import published_pairs
 from measuring.reports.advice import ALPHAS, PUBLISHED_KS, VERIFY_COSTS
-from measuring.reports.arms import acceptance_by_position
-from measuring.results import Run
+from measuring.reports.pictures import NEUTRAL, draw
+from measuring.reports.tables import acceptance_by_position
+from measuring.results import Run, one_at_a_time
 from models.tt_transformers.demo.speculative_decoding.metrics import median
 
-NEUTRAL = "#767676"  # at least 4:1 against white and against the usual dark backgrounds
-GRID = "#76767655"
 PLAIN = "#8C8C8C"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
 MARKERS = "osD^v"
-DRAWING: dict[Any, Any] = {
-    "text.color": NEUTRAL,
-    "axes.edgecolor": NEUTRAL,
-    "axes.labelcolor": NEUTRAL,
-    "xtick.color": NEUTRAL,
-    "ytick.color": NEUTRAL,
-    "grid.color": GRID,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "legend.frameon": False,
-    "legend.columnspacing": 1.2,
-    "savefig.bbox": "tight",  # a wide legend is not cut off
-    "font.size": 10.5,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "speculative-decoding",
-}
-
-
-def draw(plot: Callable[..., Figure | None], path: Path, *arguments: object) -> bool:
-    """Write `plot(*arguments)` as path.png and path.svg; False if there is nothing to draw."""
-    with matplotlib.rc_context(DRAWING):
-        figure = plot(*arguments)
-        if figure is None:
-            return False
-        FigureCanvasAgg(figure)
-        figure.savefig(path.with_suffix(".png"), dpi=150, transparent=True)
-        figure.savefig(path.with_suffix(".svg"), transparent=True, metadata={"Date": None})
-    # The SVG writer leaves blanks at the ends of lines, which repositories dislike.
-    svg = path.with_suffix(".svg")
-    svg.write_text(
-        "\n".join(line.rstrip() for line in svg.read_text(encoding="utf-8").splitlines()) + "\n", encoding="utf-8"
-    )
-    return True
-
-
-def inline_svg(path: Path) -> str | None:
-    """The SVG as part of a page: its neutral parts take the page's own text colour. None if it was not drawn."""
-    if not path.exists():
-        return None
-    svg = path.read_text(encoding="utf-8")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    return svg.replace(NEUTRAL, "currentColor")
 
 
 def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -86,7 +34,7 @@ def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axe
 
 def speedup_by_k(runs: Sequence[Run]) -> Figure | None:
     """Measured (with the spread of the repeats) and predicted speedup over K, one colour per drafter."""
-    runs = [run for run in _one_at_a_time(runs) if run.get("summary", "speedup") is not None]
+    runs = [run for run in one_at_a_time(runs) if run.get("summary", "speedup") is not None]
     if not runs:
         return None
     ticks = sorted({run.k for run in runs}, key=lambda k: (not k.isdecimal(), int(k) if k.isdecimal() else k))
@@ -132,7 +80,7 @@ def _speedups(
 
 def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
     """Share of drafting rounds that accept their j-th token; of every drafter the run with the largest fixed K."""
-    drafting = [run for run in _one_at_a_time(runs) if acceptance_by_position(run)]
+    drafting = [run for run in one_at_a_time(runs) if acceptance_by_position(run)]
     by_length = sorted(drafting, key=lambda run: (run.k.isdecimal(), len(acceptance_by_position(run))))
     longest = {run.get("drafter"): run for run in by_length}  # the last of each drafter stays
     if not longest:
@@ -151,7 +99,7 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
-def rates_by_prompt(run: Run) -> Figure | None:
+def speed_by_prompt(run: Run) -> Figure | None:
     """Decode tok/s of every prompt, both arms."""
     rows = [row for row in run.rows if row.get("decode_tps") is not None]
     if not rows:
@@ -179,7 +127,7 @@ def rates_by_prompt(run: Run) -> Figure | None:
 
 def time_per_round(runs: Sequence[Run]) -> Figure | None:
     """Milliseconds of a round, split; the line is a plain decode step, and the number what a round emits."""
-    runs = [run for run in _one_at_a_time(runs) if run.get("summary", "time_split") and run.get("summary", "rounds")]
+    runs = [run for run in one_at_a_time(runs) if run.get("summary", "time_split") and run.get("summary", "rounds")]
     if not runs:
         return None
     figure, (axes,) = _new(7.6, 1.9 + 0.36 * len(runs))
@@ -236,10 +184,6 @@ def published_heat_map() -> Figure:
     return figure
 
 
-def _one_at_a_time(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.users == 1]
-
-
 def _styles(runs: Sequence[Run]) -> dict[str | None, dict[str, Any]]:
     """Colour and marker of each drafter, the same in every plot, in the order of the runs."""
     drafters = dict.fromkeys(run.get("drafter") for run in runs if run.k != "0")
@@ -254,15 +198,16 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     )
 
 
-def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path) -> list[str]:
-    """Draw what can be drawn; returns the names. pairs: (slug, runs, headline run) of every pair."""
+def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path) -> dict[str, str]:
+    """Draw what can be drawn: PNG files into `folder`, and SVGs by name. pairs: (slug, runs, headline run) of each."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted: list[tuple[str, Callable[..., Figure | None], tuple]] = [("llama_published", published_heat_map, ())]
     for slug, runs, usual in pairs:
         wanted += [
             (f"speedup_by_k_{slug}", speedup_by_k, (runs,)),
             (f"acceptance_by_position_{slug}", acceptance_plot, (runs,)),
-            (f"speed_by_prompt_{slug}", rates_by_prompt, (usual,)),
+            (f"speed_by_prompt_{slug}", speed_by_prompt, (usual,)),
             (f"time_per_round_{slug}", time_per_round, (runs,)),
         ]
-    return [name for name, plot, arguments in wanted if draw(plot, folder / name, *arguments)]
+    drawn = {name: draw(plot, folder / f"{name}.png", *arguments) for name, plot, arguments in wanted}
+    return {name: svg for name, svg in drawn.items() if svg is not None}

@@ -12,10 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from measuring.published_speeds import SOURCE
-from measuring.reports import advice as advice
-from measuring.reports import arms as costs
-from measuring.reports import rivals as rivals
-from measuring.reports import tables as tables
+from measuring.reports import advice, arms, prompt_tables, tables
 from measuring.reports.document import (
     NOT_MEASURED,
     Plot,
@@ -24,8 +21,10 @@ from measuring.reports.document import (
     measured,
 )
 from measuring.results import NOT_MADE, Results, Run, headline, slug
+from models.tt_transformers.demo import speculative_decoding
 
 PROGRAM = "python -m models.tt_transformers.demo.speculative_decoding.speculative_demo"
+FOLDERS = ("", "hf", "tt", "harness")  # of the package; the algorithm lies on top
 DOCUMENTED_PAIRS = ("smollm2", "llama-1b-8b", "llama-1b-3b")
 METHOD = (
     "Both arms run in one process, in turns, on the same prompts; times are of the same tokens, from the first emitted "
@@ -45,12 +44,14 @@ def summary(results: Results) -> list[Section]:
         run = headline(runs)
         name = slug(pair)
         sections += [
-            Section(_title(pair, run), [costs.by_arm(runs), _how_to_measure(pair, run), advice.recommendation(runs)]),
-            Section("Per-prompt performance: best, good, average, baseline", [tables.best_to_worst(run)], level=3),
-            Section("Consistency", [tables.consistency(run)], level=3),
-            Section("Token/sec and token/sec/user", [tables.rates_by_prompt(run), costs.by_users(runs)], level=3),
-            Section("Cold start against warm", [costs.cold_and_warm(run)], level=3),
-            Section("Trade-offs: init time, memory, first token", [costs.trade_offs(run)], level=3),
+            Section(_title(pair, run), [arms.by_arm(runs), _how_to_measure(pair, run), advice.recommendation(runs)]),
+            Section(
+                "Per-prompt performance: best, good, average, baseline", [prompt_tables.best_to_worst(run)], level=3
+            ),
+            Section("Consistency", [prompt_tables.consistency(run)], level=3),
+            Section("Token/sec and token/sec/user", [prompt_tables.rates_by_prompt(run), arms.by_users(runs)], level=3),
+            Section("Cold start against warm", [tables.cold_and_warm(run)], level=3),
+            Section("Trade-offs: init time, memory, first token", [tables.trade_offs(run)], level=3),
         ]
         if run.made:
             drawings = [
@@ -75,20 +76,22 @@ def detailed_comparison(results: Results) -> list[Section]:
 
     def of_pair(pair: str, runs: list[Run], run: Run) -> list[Section]:
         beside, peers = results.beside_peers(pair), results.peers_of(pair)
-        theirs = [table(beside, peers) for table in (rivals.peers_table, rivals.fastest_by_category)]
+        theirs = [table(beside, peers) for table in (arms.peers_table, arms.fastest_by_category)]
         drafting = [r for r in runs if r.get("summary", "drafted")] or [run]
-        insights = [costs.positions([run]), costs.by_k(run), costs.prediction(drafting)]
+        insights = [arms.positions([run]), tables.by_k(run), arms.prediction(drafting)]
         return [
             Section("Test configuration", [tables.configuration(run)], level=3),
             Section("Overall performance", [tables.overall(run)], level=3),
-            Section("Every arm", [costs.by_arm(runs)], level=3),
-            Section("Per prompt: speculative decoding", [tables.speculative_by_prompt(run)], level=3),
-            Section("Per prompt: plain decoding of the target", [tables.plain_by_prompt(run)], level=3),
-            Section("Per category", [tables.by_category(run)], level=3),
+            Section("Every arm", [arms.by_arm(runs)], level=3),
+            Section("Per prompt: speculative decoding", [prompt_tables.speculative_by_prompt(run)], level=3),
+            Section("Per prompt: plain decoding of the target", [prompt_tables.plain_by_prompt(run)], level=3),
+            Section("Per category", [prompt_tables.by_category(run)], level=3),
             Section("Draft quality: acceptance by position; by K; predicted against measured", insights, level=3),
-            Section("Performance distribution", [tables.distribution(run), tables.consistency(run)], level=3),
+            Section(
+                "Performance distribution", [prompt_tables.distribution(run), prompt_tables.consistency(run)], level=3
+            ),
             Section("transformers' own decoding, same run", theirs, level=3),
-            Section("Trade-offs", [costs.trade_offs(run), advice.break_even_length(run)], level=3),
+            Section("Trade-offs", [tables.trade_offs(run), advice.break_even_length(run)], level=3),
             Section("When to speculate", [advice.by_use(runs)], level=3),
             Section("Conclusion", [advice.recommendation(runs)], level=3),
         ]
@@ -103,15 +106,15 @@ def performance_comparison(results: Results) -> list[Section]:
         drafting = [r for r in runs if r.get("summary", "drafted")] or [run]
         return [
             Section("Test configuration", [tables.configuration(run)], level=3),
-            Section("Time to first token", [tables.ttft_by_prompt(run)], level=3),
-            Section("Token generation rate", [tables.rates_by_prompt(run), costs.by_users(runs)], level=3),
-            Section("Overall performance", [costs.totals(run), tables.overall(run)], level=3),
+            Section("Time to first token", [prompt_tables.ttft_by_prompt(run)], level=3),
+            Section("Token generation rate", [prompt_tables.rates_by_prompt(run), arms.by_users(runs)], level=3),
+            Section("Overall performance", [tables.totals(run), tables.overall(run)], level=3),
             Section("Latency percentiles over prompts", [tables.latency(run)], level=3),
-            Section("Cold start against warm", [costs.cold_and_warm(run)], level=3),
-            Section("Detailed analysis: where the time goes", [costs.time_split(drafting)], level=3),
-            Section("Predicted against measured", [costs.prediction(drafting)], level=3),
-            Section("Trade-offs", [costs.trade_offs(run)], level=3),
-            Section("auto against the best fixed K", [rivals.auto_by_category(runs)], level=3),
+            Section("Cold start against warm", [tables.cold_and_warm(run)], level=3),
+            Section("Detailed analysis: where the time goes", [arms.time_split(drafting)], level=3),
+            Section("Predicted against measured", [arms.prediction(drafting)], level=3),
+            Section("Trade-offs", [tables.trade_offs(run)], level=3),
+            Section("auto against the best fixed K", [arms.auto_by_category(runs)], level=3),
             Section("When to use each approach", [advice.by_use(runs)], level=3),
             Section("Break-even", [advice.break_even_table(runs), advice.break_even_length(run)], level=3),
             Section("Where work would pay", [advice.opportunities(run)], level=3),
@@ -188,7 +191,7 @@ def _at_a_glance(results: Results) -> Table:
                 measured(run.get("summary", "acceptance_rate"), "{:.1%}"),
                 measured(run.get("summary", "alpha"), "{:.2f}"),
                 measured(run.get("summary", "tokens_per_round"), "{:.2f}"),
-                tables.identical(run),
+                tables.identical_cell(run),
             )
         )
     headers = [
@@ -213,14 +216,14 @@ def _checks(results: Results) -> Table:
         return [name, *(evidence(run) for run in columns)]
 
     def apart(run: Run) -> str:
-        return measured(costs.difference(run), "{:+.1%}")
+        return measured(arms.difference(run), "{:+.1%}")
 
     rows = [
         row("both models loaded", lambda run: _loaded(run)),
         row("both prefilled: TTFT, mean", lambda run: measured(tables.mean(run.column("ttft_ms")), "{:.0f} ms")),
         row("tokens drafted per drafting round", lambda run: measured(run.drafted_per_round(), "{:.2f}")),
         row("verified in one pass: cost in plain steps (v)", lambda run: measured(run.get("summary", "v"), "{:.2f}")),
-        row("text equal to plain decoding", tables.identical),
+        row("text equal to plain decoding", tables.identical_cell),
         row("predicted / measured speedup - 1", apart),
     ]
     return Table(["check", *(run.pair or NOT_MEASURED for run in columns)], rows)
@@ -249,11 +252,12 @@ def _published() -> list[Table | Plot]:
 
 
 def _package() -> Table:
-    """Every module and the first line of what it says of itself."""
+    """Every module, folder by folder, and the first line of what it says of itself."""
     rows = []
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    root = Path(speculative_decoding.__path__[0])
+    for path in (path for folder in FOLDERS for path in sorted((root / folder).glob("*.py"))):
         said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        rows.append((path.name, " ".join(said.split("\n\n")[0].split())))
+        rows.append((path.relative_to(root).as_posix(), " ".join(said.split("\n\n")[0].replace("`", "").split())))
     return Table(["file", "what it is"], rows)
 
 

@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Tables over one run: configuration, speed, latency, every prompt, spread. What a run lacks is "not measured"."""
+"""Tables over one run as a whole: configuration, speed, latency, rounds, and what speculation costs.
+
+What a run lacks is "not measured".
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
-from measuring.results import Row, Run
+from measuring.results import Run
 from models.tt_transformers.demo.speculative_decoding.metrics import median, percentile, ratio
 
-SPEEDUP_STEPS = (1.0, 1.1, 1.25, 1.5, 2.0)
 NONE_YET = "-"  # a quantity that the arm does not have
-
-
-def quotient(numerator: float | None, denominator: float | None) -> float | None:
-    """ratio() of what may be missing."""
-    return None if numerator is None or denominator is None else ratio(numerator, denominator)
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -61,13 +58,13 @@ def overall(run: Run) -> Table:
         ("tokens per target step", "{:.2f}", total.get("tokens_per_round"), 1.0 if run.made else None),
     ]
     rows = [
-        (name, measured(ours, form), measured(plain, form), measured(quotient(ours, plain), "{:.2f}x"))
+        (name, measured(ours, form), measured(plain, form), measured(ratio(ours, plain), "{:.2f}x"))
         for name, form, ours, plain in pairs
     ]
     rows += [
         ("acceptance rate (accepted / drafted)", measured(total.get("acceptance_rate"), "{:.1%}"), NONE_YET, NONE_YET),
         ("alpha (accepted | all before it were)", measured(total.get("alpha"), "{:.2f}"), NONE_YET, NONE_YET),
-        ("tokens equal to plain decoding", identical(run), NONE_YET, NONE_YET),
+        ("tokens equal to plain decoding", identical_cell(run), NONE_YET, NONE_YET),
         ("wall-clock speedup of decoding", measured(total.get("speedup"), "{:.2f}x"), "1.00x", spread(run)),
     ]
     return Table(["metric", "speculative", "plain", "speculative / plain"], rows)
@@ -78,7 +75,7 @@ def _both(run: Run, figure: Callable[[str], float | None]) -> tuple[float | None
     return figure(""), figure("baseline_")
 
 
-def identical(run: Run) -> str:
+def identical_cell(run: Run) -> str:
     """ "10 of 10" prompts, or what is known."""
     equal = run.get("summary", "identical")
     return measured(equal, "{} of " + str(run.get("summary", "prompts")))
@@ -108,148 +105,114 @@ def latency(run: Run) -> Table:
     return Table(["quantity", "mean", "P50", "P95", "P99"], rows)
 
 
-def by_prompt(run: Run, columns: Sequence[tuple[str, str, Callable[[Row], Any]]]) -> Table:
-    """One row per prompt. columns: (heading, format, quantity); a run without prompts has one row, not measured."""
-    headers = ["prompt", *(heading for heading, _, _ in columns)]
+def by_k(run: Run) -> Table:
+    """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
     rows = [
-        [f"{number}. {row['category']}", *(measured(quantity(row), form) for _, form, quantity in columns)]
-        for number, row in enumerate(run.rows, start=1)
+        (
+            str(of_k["k"]),
+            str(of_k["rounds"]),
+            NONE_YET if not of_k["k"] else measured(of_k.get("acceptance_rate"), "{:.1%}"),
+            measured(of_k.get("tokens_per_round"), "{:.2f}"),
+            measured(of_k.get("draft_ms"), "{:.1f}"),
+            measured(of_k.get("verify_ms"), "{:.1f}"),
+        )
+        for of_k in run.get("summary", "per_k") or []
     ]
+    headers = ["drafted in a round (K)", "rounds", "acceptance rate", "tokens per round", "draft, ms", "verify, ms"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
-def speculative_by_prompt(run: Run) -> Table:
-    """Acceptance and speed of every prompt."""
-    return by_prompt(
-        run,
-        [
-            ("acceptance rate", "{:.1%}", lambda row: row.get("acceptance_rate")),
-            ("tokens per round", "{:.2f}", lambda row: row.get("tokens_per_round")),
-            ("tok/s", "{:.1f}", lambda row: row.get("decode_tps")),
-            ("wall-clock speedup", "{:.2f}x", lambda row: row.get("speedup")),
-            ("equal to plain", "{}", lambda row: _yes(row.get("identical"))),
-        ],
-    )
-
-
-def plain_by_prompt(run: Run) -> Table:
-    """TTFT, rate and time per token of plain decoding."""
-    return by_prompt(
-        run,
-        [
-            ("TTFT, ms", "{:.0f}", lambda row: row.get("baseline_ttft_ms")),
-            ("tok/s", "{:.1f}", lambda row: row.get("baseline_decode_tps")),
-            ("decode time per token, ms", "{:.1f}", lambda row: quotient(1e3, row.get("baseline_decode_tps"))),
-        ],
-    )
-
-
-def ttft_by_prompt(run: Run) -> Table:
-    """TTFT of both arms."""
-    return by_prompt(
-        run,
-        [
-            ("prompt tokens", "{}", lambda row: row.get("prompt_tokens")),
-            ("plain, ms", "{:.0f}", lambda row: row.get("baseline_ttft_ms")),
-            ("speculative, target alone, ms", "{:.0f}", lambda row: row.get("target_ttft_ms")),
-            ("speculative, both prefills, ms", "{:.0f}", lambda row: row.get("ttft_ms")),
-            ("both / plain", "{:.2f}x", lambda row: quotient(row.get("ttft_ms"), row.get("baseline_ttft_ms"))),
-        ],
-    )
-
-
-def rates_by_prompt(run: Run) -> Table:
-    """Token/sec and token/sec/user. With one user at a time they are the same."""
-    users = run.users
-    return by_prompt(
-        run,
-        [
-            ("new tokens", "{}", lambda row: len(row["tokens"])),
-            ("plain tok/s/user", "{:.1f}", lambda row: row.get("baseline_decode_tps")),
-            ("plain tok/s", "{:.1f}", lambda row: _of_all(row.get("baseline_decode_tps"), users)),
-            ("speculative tok/s/user", "{:.1f}", lambda row: row.get("decode_tps")),
-            ("speculative tok/s", "{:.1f}", lambda row: _of_all(row.get("decode_tps"), users)),
-            ("speedup", "{:.2f}x", lambda row: row.get("speedup")),
-        ],
-    )
-
-
-def _of_all(tps: float | None, users: int) -> float | None:
-    """Only for one user is the batch's rate the user's own; of more it is in the totals."""
-    return tps if users == 1 else None
-
-
-def best_to_worst(run: Run) -> Table:
-    """Best, good (upper quartile), average (median) and worst prompt by speedup, and plain decoding."""
-    rows = sorted((row for row in run.rows if row.get("speedup") is not None), key=lambda row: -row["speedup"])
-    picks = [(name, rows[round(share * (len(rows) - 1))] if rows else None) for name, share in RANKS]
-    cells = [
-        [
-            name,
-            row["category"] if row else NOT_MEASURED,
-            measured(row and row["decode_tps"], "{:.1f}"),
-            measured(row and row["acceptance_rate"], "{:.1%}"),
-            measured(row and row["speedup"], "{:.2f}x"),
-        ]
-        for name, row in picks
+def acceptance_by_position(run: Run) -> list[float]:
+    """Entry j: rounds that accepted their (j+1)-th drafted token / rounds that drafted one."""
+    rounds = [
+        pair for row in run.rows for pair in zip(row.get("drafted_per_round", []), row.get("accepted_per_round", []))
     ]
-    plain = run.get("summary", "baseline_decode_tps")
-    return Table(
-        ["prompt", "category", "tok/s", "acceptance rate", "speedup"],
-        [*cells, ["baseline (plain, all prompts)", NONE_YET, measured(plain, "{:.1f}"), NONE_YET, "1.00x"]],
-    )
+    longest = max((drafted for drafted, _ in rounds), default=0)
+    return [sum(a > j for _, a in rounds) / sum(d > j for d, _ in rounds) for j in range(longest)]
 
 
-RANKS = (("best", 0.0), ("good (upper quartile)", 0.25), ("average (median)", 0.5), ("worst", 1.0))
-
-
-def consistency(run: Run) -> Table:
-    """Ranges over the prompts, and the share of prompts at or above each speedup."""
-    ranges = [
-        ("speedup", run.column("speedup"), "{:.2f}x"),
-        ("acceptance rate", run.column("acceptance_rate"), "{:.1%}"),
-        ("speculative tok/s", run.column("decode_tps"), "{:.1f}"),
-        ("plain tok/s", run.column("baseline_decode_tps"), "{:.1f}"),
-    ]
-    rows = [
-        (
-            f"{name}, lowest to highest",
-            f"{form.format(min(values))} to {form.format(max(values))}" if values else NOT_MEASURED,
-        )
-        for name, values, form in ranges
-    ]
-    speedups = run.column("speedup")
-    for step in SPEEDUP_STEPS:
-        share = ratio(sum(value >= step for value in speedups), len(speedups))
-        rows.append((f"prompts with a speedup of at least {step:.2f}x", measured(share, "{:.0%}")))
-    return Table(["consistency over prompts", "value"], rows)
-
-
-def distribution(run: Run) -> Table:
-    """How many prompts lie in each band of acceptance, and what they gained."""
-    bands = [(0.8, 1.01), (0.6, 0.8), (0.4, 0.6), (0.2, 0.4), (0.0, 0.2)]
+def cold_and_warm(run: Run) -> Table:
+    """The first request of a fresh process (loading included), against the same quantities once all is warm."""
     rows = []
-    for low, high in bands:
-        inside = [
-            row for row in run.rows if row.get("acceptance_rate") is not None and low <= row["acceptance_rate"] < high
-        ]
-        count = str(len(inside)) if run.made else NOT_MEASURED
-        speed = run.speedup_of(inside)
-        gained = NONE_YET if run.made and not inside else measured(speed, "{:.2f}x")
-        rows.append((f"{low:.0%} to {min(high, 1.0):.0%}", count, gained))
-    return Table(["acceptance rate", "prompts", "their speedup"], rows)
+    for name, prefix in (("plain", "baseline_"), ("speculative", "")):
+        figures = {key: run.cold(name, key) for key in ("init_s", "ttft_ms", "decode_s", "tokens")}
+        cold_s = None
+        if None not in figures.values():
+            cold_s = figures["init_s"] + figures["ttft_ms"] / 1e3 + figures["decode_s"]
+        rows.append(
+            (
+                name,
+                measured(figures["init_s"], "{:.2f}"),
+                measured(figures["ttft_ms"], "{:.0f}"),
+                measured(mean(run.column(f"{prefix}ttft_ms")), "{:.0f}"),
+                measured(ratio(figures["tokens"], cold_s), "{:.1f}"),
+                measured(run.get("summary", f"{prefix}decode_tps"), "{:.1f}"),
+            )
+        )
+    headers = [
+        "arm",
+        "loading, s",
+        "first TTFT, ms",
+        "warm TTFT, ms",
+        "tok/s, cold (loading and prefill in it)",
+        "tok/s, warm",
+    ]
+    return Table(headers, rows)
 
 
-def by_category(run: Run) -> Table:
-    """Speedup and acceptance of every category."""
-    rows: list[Sequence[str]] = []
-    for category in dict.fromkeys(row["category"] for row in run.rows):
-        inside = [row for row in run.rows if row["category"] == category]
-        rate = ratio(sum(row["accepted"] for row in inside), sum(row["drafted"] for row in inside))
-        speed = measured(run.speedup_of(inside), "{:.2f}x")
-        rows.append((category, str(len(inside)), measured(rate, "{:.1%}"), speed))
-    return Table(["category", "prompts", "acceptance rate", "speedup"], rows or [[NOT_MEASURED] * 4])
+def trade_offs(run: Run) -> Table:
+    """What speculation costs: the draft's loading and memory, and the later first token."""
+    draftless = run.made and not run.get("draft")
+    rows = []
+    for name, key, form in (
+        ("init time, s", "init_s", "{:.2f}"),
+        ("weights, MB", "weights_mb", "{:.0f}"),
+        ("host memory (RSS), MB", "host_rss_mb", "{:.0f}"),
+        ("device memory (DRAM, planned), MB", "device_dram_mb", "{:.0f}"),
+    ):
+        target, draft = run.load("target", key), run.load("draft", key)
+        grown = None if None in (target, draft) else ratio(target + draft, target)
+        if draftless:
+            grown = None if target is None else 1.0
+        added = "nothing: no draft model" if draftless else measured(draft, form)
+        cells = (added, measured(grown, "{:.2f}x"))
+        rows.append((name, measured(target, form), *cells))
+    plain, ours = mean(run.column("baseline_ttft_ms")), mean(run.column("ttft_ms"))
+    later = None if plain is None or ours is None else ours - plain
+    rows.append(
+        (
+            "time to first token, ms",
+            measured(plain, "{:.0f}"),
+            measured(later, "{:+.0f}"),
+            measured(ratio(ours, plain), "{:.2f}x"),
+        )
+    )
+    return Table(["cost", "target alone", "added by the drafter", "together / alone"], rows)
 
 
-def _yes(value: bool | None) -> str | None:
-    return None if value is None else "yes" if value else "no"
+def totals(run: Run) -> Table:
+    """Time of the whole test, of loading and of decoding, both arms."""
+    load = {role: run.load(role, "init_s") for role in ("target", "draft")}
+    both = load["target"] if run.made and not run.get("draft") else _sum(load["target"], load["draft"])
+    ours, plain = _all(run.request_s()), _all(run.request_s("baseline_"))
+    rows = [
+        _versus("model init time, s", both, load["target"]),
+        _versus("prefill of all prompts, s", *(_all(run.column(f"{p}ttft_ms"), 1e3) for p in ("", "baseline_"))),
+        _versus("decoding of all prompts, s", *(run.get("summary", f"{p}decode_s") for p in ("", "baseline_"))),
+        _versus("all requests, s", ours, plain),
+        _versus("init and all requests, s", _sum(both, ours), _sum(load["target"], plain)),
+    ]
+    return Table(["time", "speculative", "plain", "speculative / plain"], rows)
+
+
+def _versus(name: str, ours: float | None, plain: float | None) -> tuple[str, ...]:
+    return name, measured(ours, "{:.2f}"), measured(plain, "{:.2f}"), measured(ratio(ours, plain), "{:.2f}x")
+
+
+def _sum(*values: float | None) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _all(values: Sequence[float], unit: float = 1.0) -> float | None:
+    return sum(values) / unit if values else None

@@ -3,25 +3,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports: every section is there, every figure comes from the JSON, and what is missing is "not measured"."""
 
+import ast
 import re
-import shutil
 import subprocess
-from html.parser import HTMLParser
+import sys
+from pathlib import Path
 
 import pytest
+from support.reports import REPORTS, reports_of, section
 from support.results import compare_result, run, save, without
 
-from measuring.break_even import (
-    best_choice,
-    break_even_alpha,
-    break_even_tokens,
-)
-from measuring.published_speeds import published_pair
 from measuring.report import main
 from measuring.results import headline, load_results
-from models.tt_transformers.demo.speculative_decoding.metrics import percentile, predicted_speedup, tpot_ms
+from models.tt_transformers.demo import speculative_decoding
 
-REPORTS = ("FINAL_RESULTS_SUMMARY.md", "comprehensive_8b_comparison.md", "final_performance_comparison.md")
+PACKAGE = Path(speculative_decoding.__path__[0])
+
+
 SECTIONS = {
     "FINAL_RESULTS_SUMMARY.md": [
         "Key results", "best, good, average, baseline", "Consistency", "Token/sec and token/sec/user",
@@ -40,30 +38,6 @@ SECTIONS = {
         "Where work would pay", "Summary",
     ],
 }  # fmt: skip
-PLOTS = ("speedup_by_k", "acceptance_by_position", "speed_by_prompt", "time_per_round")
-
-
-def reports_of(tmp_path, *records):
-    files = [str(save(record, tmp_path / f"{number}.json")) for number, record in enumerate(records)]
-    assert main([*files, "--out", str(tmp_path / "out")]) == 0
-    return {name: (tmp_path / "out" / name).read_text("utf-8") for name in (*REPORTS, "report.html")}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    return folder / "out", reports_of(folder, compare_result())
-
-
-def section(text, title, *, after=""):
-    """The first section whose heading holds `title`, from the heading `after` on."""
-    text = text[text.index(after) :]
-    start = re.search(rf"^#+ .*{re.escape(title)}.*$", text, re.MULTILINE)
-    assert start, f"there is no section {title}"
-    end = re.compile(r"^#+ ", re.MULTILINE).search(text, start.end())
-    return text[start.start() : end.start() if end else len(text)]
-
-
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_section_is_there_for_measured_and_unmeasured_pairs(whole, name):
     _, reports = whole
@@ -176,70 +150,6 @@ def test_a_demo_result_is_enough(tmp_path):
     assert "where each token came from: not measured" in reports["report.html"]
 
 
-def test_plots_are_drawn_and_linked(whole):
-    folder, reports = whole
-    for name in [*(f"{plot}_smollm2" for plot in PLOTS), "llama_published"]:
-        assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert "<svg" in (folder / "plots" / f"{name}.svg").read_text("utf-8")
-        assert f"(plots/{name}.svg)" in reports["FINAL_RESULTS_SUMMARY.md"]
-    assert "speedup_by_k_llama" not in reports["FINAL_RESULTS_SUMMARY.md"]
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tokens, self.outside, self.open = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.outside += [value for name, value in attributes.items() if name in ("src", "href") and value[:1] != "#"]
-        self.open.append(attributes.get("class") if tag == "span" else None)
-        if tag == "span" and "title" in attributes:
-            self.tokens.append([attributes["class"], ""])
-
-    def handle_data(self, data):
-        if self.tokens and self.open and self.open[-1] == self.tokens[-1][0]:
-            self.tokens[-1][1] += data
-
-    def handle_endtag(self, tag):
-        if self.open:
-            self.open.pop()
-
-
-def test_the_page_holds_every_prompt_and_every_token_by_provenance(whole):
-    _, reports = whole
-    text = reports["report.html"]
-    for number in range(3):
-        assert f"Prompt &amp; number {number}" in text
-    page = Page(text[text.index("Every prompt, token by token") :])
-    expected = list(zip(run()["prompts"][0]["origins"], run()["prompts"][0]["token_texts"]))
-    assert [tuple(token) for token in page.tokens] == expected * 3
-    assert text.count("<svg") == len(PLOTS) + 1
-    assert Page(text).outside == [] and "<script" not in text and "@import" not in text and "url(http" not in text
-
-
-def test_the_page_renders_in_a_browser(whole, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no chromium is installed")
-    folder, _ = whole
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    options += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    options += ["--window-size=1200,1600", f"--screenshot={tmp_path / 'page.png'}"]
-    dump = subprocess.run([browser, *options, f"file://{folder / 'report.html'}"], capture_output=True, timeout=120)
-    assert dump.returncode == 0
-    from matplotlib.image import imread
-
-    pixels = imread(tmp_path / "page.png")[..., :3]
-    assert pixels.shape[:2] == (1600, 1200)
-    assert 0.005 < (abs(pixels - pixels[2, 2]).max(-1) > 0.3).mean() < 0.5  # neither blank nor one block
-
-
 @pytest.mark.parametrize(
     "content, named",
     [
@@ -259,19 +169,57 @@ def test_bad_results_are_one_clear_error(content, named, tmp_path, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1 and named in error and str(path) in error
 
 
-def test_break_even_by_hand():
-    # Break-even alphas of the published N150 speeds at v = 1 (K + 1 tokens have to be worth c * K + 1 steps).
-    assert break_even_alpha(1, 0.615, 1.0) == pytest.approx(0.615, abs=1e-6)
-    assert break_even_alpha(4, published_pair("llama-1b-8b", "N150").c, 1.0) == pytest.approx(0.596, abs=5e-4)
-    alpha = break_even_alpha(3, 0.4, 1.2)
-    assert predicted_speedup(alpha, 3, 0.4, 1.2) == pytest.approx(1.0)
-    assert break_even_alpha(1, 1.0, 1.5) is None and break_even_alpha(2, 0.0, 1.0) == 0.0
-    assert best_choice(0.8, 0.322, dict.fromkeys((1, 2, 3, 4, 8), 1.0)).k == 3
-    assert best_choice(0.3, 0.6, {1: 1.0, 4: 1.0}).k == 0
-    assert break_even_tokens(100.0, 30.0, 20.0) == 11.0 and break_even_tokens(100.0, 20.0, 30.0) is None
+def test_the_package_is_listed_module_by_module(whole):
+    _, reports = whole
+    listed = section(reports["FINAL_RESULTS_SUMMARY.md"], "The package").replace("\\_", "_")
+    modules = [path for folder in ("", "hf", "tt", "harness") for path in sorted((PACKAGE / folder).glob("*.py"))]
+    assert len(modules) > 20
+    names = re.findall(r"^\| (\S+\.py) \|", listed, re.MULTILINE)
+    assert names == [path.relative_to(PACKAGE).as_posix() for path in modules]
+    said = ast.get_docstring(ast.parse((PACKAGE / "hf" / "loading.py").read_text("utf-8"))).splitlines()[0]
+    assert f"| hf/loading.py | {said} |" in listed
 
 
-def test_percentiles_by_hand():
-    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5 and percentile([1.0], 99) == 1.0 and percentile([], 50) is None
-    assert percentile(list(range(101)), 95) == 95
-    assert tpot_ms(1.0, 11) == 100.0 and tpot_ms(None, 5) is None and tpot_ms(1.0, 1) is None
+def test_without_out_the_committed_reports_stay_as_they_are(tmp_path, monkeypatch):
+    def committed():
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+    folder = PACKAGE / "reports"
+    before = committed()
+    assert len(before) > 3
+    record = save(compare_result([run(4)]), tmp_path / "x.json")
+    monkeypatch.chdir(tmp_path)
+    assert main([str(record)]) == 0
+    assert committed() == before
+    written = {path.name for path in (tmp_path / "generated/reports").iterdir()}
+    assert written == {*REPORTS, "report.html", "plots"}
+    assert {path.suffix for path in (tmp_path / "generated/reports/plots").iterdir()} == {".png"}
+
+
+def test_the_page_goes_where_it_is_told(tmp_path, capsys):
+    record, page = save(compare_result([run(4)]), tmp_path / "x.json"), tmp_path / "docs" / "page.html"
+    assert main([str(record), "--out", str(tmp_path / "out"), "--page", str(page)]) == 0
+    assert "<svg" in page.read_text("utf-8") and not (tmp_path / "out" / "report.html").exists()
+    assert f"written: {page}\n" in capsys.readouterr().out
+    assert main([str(record), "--out", str(record)]) == 2
+    assert "cannot write the reports" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["report", "estimate"])
+def test_it_can_be_called_as_a_module(name):
+    said = subprocess.run([sys.executable, "-m", f"measuring.{name}", "--help"], capture_output=True, text=True)
+    assert said.returncode == 0 and said.stdout.startswith(f"usage: speculative_demo {name} ")
+
+
+def test_measuring_knows_nothing_of_training():
+    import measuring
+
+    imported = set()
+    for path in Path(measuring.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or ".")
+    roots = {name.split(".")[0] for name in imported}
+    assert {"measuring", "models"} <= roots and "training" not in roots

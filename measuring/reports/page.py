@@ -8,11 +8,15 @@ they came from. No script, nothing fetched.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
-from measuring.reports.document import NOT_MEASURED, Section, measured, to_html
-from measuring.reports.plots import inline_svg
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+from measuring.reports.document import LONG_CELL, NOT_MEASURED, measured
 from measuring.results import Row, Run
 
 ORIGINS = {  # class -> what it says; colours in STYLE
@@ -30,14 +34,14 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 78rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+p { overflow-wrap: anywhere; }
 h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); } h3 { margin-top: 1.6rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
-th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; }
 td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; }
 th { vertical-align: bottom; background: var(--soft); }
-th:first-child, td:first-child, th.long, td.long { text-align: left; }
-figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; color: var(--ink); }
+.plot { display: block; overflow-x: auto; } .plot svg { max-width: 100%; height: auto; color: var(--ink); }
 article { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem .8rem; margin: 1rem 0; }
 details { margin: .3rem 0; } summary { cursor: pointer; } .prompt { white-space: pre-wrap; opacity: .8; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.85; }
@@ -48,20 +52,43 @@ details { margin: .3rem 0; } summary { cursor: pointer; } .prompt { white-space:
 """
 
 
-def page(title: str, sections: Sequence[Section], runs: Sequence[Run], plots: Path) -> str:
+def page(title: str, markdown: str, runs: Sequence[Run], svgs: Mapping[str, str]) -> str:
     """The whole page.
 
     Args:
-        sections: the report's; their plots are read from the folder `plots`.
+        markdown: the report; the plots that it links are replaced by those of the same name in `svgs`.
         runs: whose prompts are shown token by token, one run per pair.
     """
-    body = to_html(sections, lambda name: inline_svg((plots / name).with_suffix(".svg")))
+    body = _reader().render(markdown, {"svgs": svgs})
     texts = "\n".join(_prompts(run) for run in runs)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}</style></head>\n<body>\n{body}\n{texts}\n</body></html>\n"
     )
+
+
+def _reader() -> MarkdownIt:
+    """It reads what to_markdown() writes and no more: no HTML, links, emphasis or code."""
+    reader = MarkdownIt("zero", {"html": False}).enable(["heading", "list", "table", "escape", "image"])
+    reader.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
+    reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    reader.add_render_rule("td_open", _cell)
+    reader.add_render_rule("image", _plot)
+    return reader
+
+
+def _cell(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """A long cell may break into lines."""
+    if len(tokens[index + 1].content) > LONG_CELL:
+        tokens[index].attrJoin("class", "long")
+    return self.renderToken(tokens, index, options, env)
+
+
+def _plot(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """The drawing itself in the place of its link, so that the page needs no other file."""
+    svg = env["svgs"][PurePosixPath(str(tokens[index].attrs["src"])).stem]
+    return f'<span class="plot" role="img" aria-label="{html.escape(tokens[index].content)}">{svg}</span>'
 
 
 def _prompts(run: Run) -> str:

@@ -7,7 +7,7 @@ import pytest
 from support.results import compare_result, run, save
 
 from measuring.report import main
-from measuring.reports.rivals import auto_by_category, fastest_by_category
+from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.results import Run, load_results
 from models.tt_transformers.demo.speculative_decoding.metrics import speedup
 

@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Break-even arithmetic, by hand."""
+
+import pytest
+
+from measuring.break_even import best_choice, break_even_alpha, break_even_tokens
+from measuring.published_speeds import published_pair
+from models.tt_transformers.demo.speculative_decoding.metrics import percentile, predicted_speedup, tpot_ms
+
+
+def test_break_even_by_hand():
+    # Break-even alphas of the published N150 speeds at v = 1 (K + 1 tokens have to be worth c * K + 1 steps).
+    assert break_even_alpha(1, 0.615, 1.0) == pytest.approx(0.615, abs=1e-6)
+    assert break_even_alpha(4, published_pair("llama-1b-8b", "N150").c, 1.0) == pytest.approx(0.596, abs=5e-4)
+    alpha = break_even_alpha(3, 0.4, 1.2)
+    assert predicted_speedup(alpha, 3, 0.4, 1.2) == pytest.approx(1.0)
+    assert break_even_alpha(1, 1.0, 1.5) is None and break_even_alpha(2, 0.0, 1.0) == 0.0
+    assert best_choice(0.8, 0.322, dict.fromkeys((1, 2, 3, 4, 8), 1.0)).k == 3
+    assert best_choice(0.3, 0.6, {1: 1.0, 4: 1.0}).k == 0
+    assert break_even_tokens(100.0, 30.0, 20.0) == 11.0 and break_even_tokens(100.0, 20.0, 30.0) is None
+
+
+def test_percentiles_by_hand():
+    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5 and percentile([1.0], 99) == 1.0 and percentile([], 50) is None
+    assert percentile(list(range(101)), 95) == 95
+    assert tpot_ms(1.0, 11) == 100.0 and tpot_ms(None, 5) is None and tpot_ms(1.0, 1) is None
