@@ -146,8 +146,8 @@ class TestTorchRunner:
             model = Qwen2ForCausalLM(Qwen2Config(vocab_size=16, **sizes, tie_word_embeddings=False)).eval()
             model.lm_head = torch.nn.Linear(32, 16, bias=True)
         kept = [1, 4, 9]
-        whole = TorchModelRunner(model, max_seq_len=16).prefill([[3, 5]])[0]
-        trimmed = TorchModelRunner(model, max_seq_len=16, head_token_ids=kept).prefill([[3, 5]])[0]
+        whole = TorchModelRunner(model, max_seq_len=16).prefill([[3, 5]]).values[0]
+        trimmed = TorchModelRunner(model, max_seq_len=16, head_token_ids=kept).prefill([[3, 5]]).values[0]
         torch.testing.assert_close(trimmed[kept], whole[kept])
         assert torch.isinf(trimmed).sum() == 13
 

@@ -70,7 +70,9 @@ DEFECTS = {
     "rounds-counted-wrong": lambda patch: patch.setattr(
         speculative_generator,
         "RoundRecord",
-        lambda record=speculative_generator.RoundRecord, **fields: record(**{**fields, "accepted": fields["emitted"] - 1}),
+        lambda record=speculative_generator.RoundRecord, **fields: record(
+            **{**fields, "accepted": fields["emitted"] - 1}
+        ),
     ),
 }
 

@@ -151,7 +151,9 @@ class RandomQDrafter(KnowingDrafter):
         for user, count in enumerate(request.counts):
             made = torch.Generator().manual_seed(hash((self.seed, len(request.contexts[user]))) % 2**32)
             probs.append((3 * torch.randn(count, len(self.tokens), generator=made)).softmax(-1) if count else None)
-        tokens = [[] if q is None else [sample(row, request.generators[user]) for row in q] for user, q in enumerate(probs)]
+        tokens = [
+            [] if q is None else [sample(row, request.generators[user]) for row in q] for user, q in enumerate(probs)
+        ]
         return Draft(tokens, probs, [[self.name] * len(drafted) for drafted in tokens])
 
 

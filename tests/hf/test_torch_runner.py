@@ -48,10 +48,10 @@ def test_rows_equal_the_plain_forward(family):
     runner = TorchModelRunner(model, max_seq_len=64)
     whole = text(30, 1)
     reference = plain(model, whole)
-    torch.testing.assert_close(runner.prefill([whole[:10]])[0], reference[9], atol=1e-4, rtol=1e-4)
-    rows = runner.forward(torch.tensor([whole[10:15]]), [10])
+    torch.testing.assert_close(runner.prefill([whole[:10]]).values[0], reference[9], atol=1e-4, rtol=1e-4)
+    rows = runner.forward(torch.tensor([whole[10:15]]), [10]).values
     torch.testing.assert_close(rows[0], reference[10:15], atol=1e-4, rtol=1e-4)
-    ids = runner.forward(torch.tensor([whole[15:16]]), [15], argmax_only=True)
+    ids = runner.forward(torch.tensor([whole[15:16]]), [15], argmax_only=True).values
     assert ids.tolist() == [[int(reference[15].argmax())]]
 
 
@@ -70,8 +70,8 @@ def test_users_of_different_lengths_in_one_forward():
     for user, (whole, start, length) in enumerate(zip(texts, starts, lengths)):
         if start != IDLE:
             tokens[user, :length] = torch.tensor(whole[start : start + length])
-    rows = runner.forward(tokens, starts, lengths=lengths)
-    ids = runner.forward(tokens, starts, lengths=lengths, argmax_only=True)
+    rows = runner.forward(tokens, starts, lengths=lengths).values
+    ids = runner.forward(tokens, starts, lengths=lengths, argmax_only=True).values
     for user, (whole, start, length) in enumerate(zip(texts, starts, lengths)):
         if start != IDLE:
             expected = plain(model, whole)[start : start + length]
@@ -86,7 +86,7 @@ def test_an_idle_user_keeps_its_cache():
     runner.prefill([whole[:8] for whole in texts])
     for position in range(8, 11):
         runner.forward(torch.tensor([[texts[0][position]], [0]]), [position, IDLE])
-    rows = runner.forward(torch.tensor([[0], [texts[1][8]]]), [IDLE, 8])
+    rows = runner.forward(torch.tensor([[0], [texts[1][8]]]), [IDLE, 8]).values
     torch.testing.assert_close(rows[1, 0], plain(model, texts[1])[8], atol=1e-4, rtol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_rolling_back_is_naming_an_earlier_position():
     whole, wrong = text(20, 1), text(20, 2)
     runner.prefill([whole[:6]])
     runner.forward(torch.tensor([wrong[6:12]]), [6])
-    rows = runner.forward(torch.tensor([whole[6:9]]), [6])
+    rows = runner.forward(torch.tensor([whole[6:9]]), [6]).values
     torch.testing.assert_close(rows[0], plain(model, whole)[6:9], atol=1e-4, rtol=1e-4)
 
 
@@ -107,11 +107,11 @@ def test_features_are_the_hidden_states():
     with torch.no_grad():
         hidden = model(torch.tensor([whole]), use_cache=False, output_hidden_states=True).hidden_states
     expected = torch.cat([hidden[1][0], hidden[2][0]], dim=-1)
-    logits, prompt_features = runner.prefill([whole[:8]], features=(1, 2))
-    torch.testing.assert_close(prompt_features[0], expected[:8], atol=1e-4, rtol=1e-4)
-    rows, features = runner.forward(torch.tensor([whole[8:]]), [8], features=(1, 2), argmax_only=True)
-    assert rows.shape == (1, 4)
-    torch.testing.assert_close(features[0], expected[8:], atol=1e-4, rtol=1e-4)
+    prefilled = runner.prefill([whole[:8]], features=(1, 2))
+    torch.testing.assert_close(prefilled.features[0], expected[:8], atol=1e-4, rtol=1e-4)
+    verified = runner.forward(torch.tensor([whole[8:]]), [8], features=(1, 2), argmax_only=True)
+    assert verified.values.shape == (1, 4)
+    torch.testing.assert_close(verified.features[0], expected[8:], atol=1e-4, rtol=1e-4)
 
 
 def test_trimmed_head_keeps_the_logits_it_computes():
@@ -119,11 +119,11 @@ def test_trimmed_head_keeps_the_logits_it_computes():
     ids = [30, 2, 5, 11]
     runner = TorchModelRunner(model, max_seq_len=64, head_token_ids=ids)
     full = plain(model, text(9, 4))
-    row = runner.prefill([text(9, 4)])[0]
+    row = runner.prefill([text(9, 4)]).values[0]
     torch.testing.assert_close(row[sorted(ids)], full[-1][sorted(ids)], atol=1e-4, rtol=1e-4)
     others = [token for token in range(32) if token not in ids]
     assert torch.isinf(row[others]).all()
-    best = runner.forward(torch.tensor([[7]]), [9], argmax_only=True)
+    best = runner.forward(torch.tensor([[7]]), [9], argmax_only=True).values
     expected = plain(model, [*text(9, 4), 7])[-1]
     assert int(best) == max(ids, key=lambda token: expected[token])
 
@@ -154,8 +154,8 @@ def test_width_changes_rows_by_rounding_only(dtype):
     runner = TorchModelRunner(model, max_seq_len=64)
     whole = text(12, 5)
     runner.prefill([whole[:8]])
-    wide = runner.forward(torch.tensor([whole[8:]]), [8])[0]
-    narrow = torch.cat([runner.forward(torch.tensor([[whole[p]]]), [p])[0] for p in range(8, 12)])
+    wide = runner.forward(torch.tensor([whole[8:]]), [8]).values[0]
+    narrow = torch.cat([runner.forward(torch.tensor([[whole[p]]]), [p]).values[0] for p in range(8, 12)])
     tolerance = 1e-4 if dtype == torch.float32 else 0.15
     torch.testing.assert_close(wide, narrow, atol=tolerance, rtol=tolerance)
 

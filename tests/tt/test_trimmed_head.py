@@ -46,7 +46,7 @@ def test_logits_are_the_whole_layers(open_pair):
     _, whole = open_pair("often-right", users=2, num_draft_tokens=3, sampling=True)
     _, draft = open_pair("often-right", users=2, num_draft_tokens=3, sampling=True, draft_head_token_ids=EVEN)
     assert draft.vocab_size == VOCAB
-    pairs = [(runner.prefill(PROMPTS[:2]), runner.forward(torch.tensor([[1, 2], [3, 4]]), [6, IDLE])[0])
+    pairs = [(runner.prefill(PROMPTS[:2]).values, runner.forward(torch.tensor([[1, 2], [3, 4]]), [6, IDLE]).values[0])
              for runner in (whole, draft)]  # fmt: skip
     for expected, found in zip(*pairs, strict=True):
         torch.testing.assert_close(found[..., list(EVEN)], expected[..., list(EVEN)])

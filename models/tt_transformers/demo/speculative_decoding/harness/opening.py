@@ -91,17 +91,14 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
     kept = _head_token_ids(options)
     with ExitStack() as opened:
-        target, tokenizer = _torch_runner(options, options.target)
-        opened.callback(target.close)
-        draft, draft_load = _torch_draft(options, target.model, tokenizer, kept)
-        if draft is not None:
-            opened.callback(draft.close)
+        target, tokenizer = _torch_runner(opened, options, options.target)
+        draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
         yield Bench(target, tokenizer, draft, draft_load)
 
 
 def _torch_runner(
-    options: RunOptions, model_id: str, head_token_ids: list[int] | None = None
+    opened: ExitStack, options: RunOptions, model_id: str, head_token_ids: list[int] | None = None
 ) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
     from models.tt_transformers.demo.speculative_decoding.hf.loading import described, load_model
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
@@ -115,13 +112,18 @@ def _torch_runner(
             max_users=options.batch_size,
             head_token_ids=head_token_ids,
         )
+        opened.callback(runner.close)
         runner.warmup([1])
     runner.load = described(watch.load, model)
     return runner, tokenizer
 
 
 def _torch_draft(
-    options: RunOptions, target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kept: list[int] | None
+    opened: ExitStack,
+    options: RunOptions,
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    kept: list[int] | None,
 ) -> tuple[Drafter | None, ModelLoad | None]:
     from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 
@@ -131,9 +133,10 @@ def _torch_draft(
         path = Path(options.draft_file)
         with watch_load(path.stem) as watch:
             drafter = FeatureDrafter.from_file(path, target)
+        opened.callback(drafter.close)
         return drafter, replace(watch.load, weights_mb=path.stat().st_size / 1e6)
     name = cast(str, options.draft)  # options without a draft file name a draft model, or look up the prompt
-    runner, its_tokenizer = _torch_runner(options, name, kept)
+    runner, its_tokenizer = _torch_runner(opened, options, name, kept)
     check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=name)
     return ModelDrafter(runner), runner.load
 

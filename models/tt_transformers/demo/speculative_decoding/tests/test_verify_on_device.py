@@ -133,8 +133,8 @@ def test_two_users_in_one_verify(mesh_device, checkpoint, enable_trace, referenc
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(3,), ids=False, logits=True)
     with opened(mesh_device, enable_trace, [request], users=2) as (runner,):
         runner.prefill([PROMPT, OTHER])
-        both = runner.forward(torch.tensor([[7, 8, 9], [10, 11, 12]]), [len(PROMPT), len(OTHER)])
-        alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)])
+        both = runner.forward(torch.tensor([[7, 8, 9], [10, 11, 12]]), [len(PROMPT), len(OTHER)]).values
+        alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)]).values
     for rows, context, verified in (
         (both[0], PROMPT, [7, 8, 9]),
         (both[1], OTHER, [10, 11, 12]),
@@ -149,8 +149,8 @@ def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, enable_trace,
     kept = list(range(0, 1024, 3))
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(2,), ids=False, logits=True, head_token_ids=kept)
     with opened(mesh_device, enable_trace, [request]) as (runner,):
-        prefilled = runner.prefill([PROMPT])
-        rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)])[0]
+        prefilled = runner.prefill([PROMPT]).values
+        rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)]).values[0]
     expected = reference([*PROMPT, 7, 8])[len(PROMPT) - 1 :]
     for row, wanted in zip([prefilled[0], *rows], expected, strict=True):
         assert pcc(row[kept], wanted[kept]) > 0.99

@@ -17,9 +17,9 @@ from fakes.pairs import greedy_texts, write_checkpoints
 from measuring.report import main as report
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.harness import benchmark_data, device_run
-from models.tt_transformers.demo.speculative_decoding.harness.device_run import DeviceRun, check_record, run_on_device
-from models.tt_transformers.demo.speculative_decoding.harness.pairs import ModelPair
+from models.tt_transformers.demo.speculative_decoding.harness import device_run
+from models.tt_transformers.demo.speculative_decoding.harness.device_run import check_record, run_on_device
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
@@ -38,10 +38,11 @@ def folder(tmp_path, monkeypatch):
         yield tmp_path
 
 
-def device_case(folder, **options):
-    pair = ModelPair("tiny", str(folder / "target"), str(folder / "often-right"), "")
+def device_case(folder, *, users=1, **options):
     options = {"num_draft_tokens": 3, "max_new_tokens": 20, "max_seq_len": 120, **options}
-    return DeviceRun(pair=pair, prompts=PROMPTS, **options)
+    models = {"pair": "tiny", "target": str(folder / "target"), "draft": str(folder / "often-right")}
+    machine = {"backend": "tt", "device": "N150", "dtype": "performance"}
+    return RunOptions(**models, **machine, prompts=PROMPTS, batch_size=users, **options)
 
 
 @pytest.mark.parametrize("enable_trace", [True, False], ids=["traced", "untraced"])
@@ -87,7 +88,7 @@ def test_a_wrong_text_is_no_near_tie(folder):
 def test_the_stock_target_writes_the_same_either_way(folder, on_device):
     """Prompt after prompt on one runner: the device's own token of the last generation must not leak into the next."""
     case = device_case(folder)
-    stock = open_stock(FakeMeshDevice(), case.pair.target, max_seq_len=120, sample_on_device=on_device)
+    stock = open_stock(FakeMeshDevice(), case.target, max_seq_len=120, sample_on_device=on_device)
     stock.warmup([1])
     stop = StopConditions(max_new_tokens=LIMIT, max_seq_len=120)
     texts = [decode_plainly(stock, [prompt], stop=stop)[0].tokens for prompt in TOKEN_PROMPTS]
@@ -127,10 +128,10 @@ def test_the_partial_benchmark_run(monkeypatch):
     total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1, "predicted_speedup": 1.2}
     record = {"summary": total, "target": "t", "draft": "d", "drafter": "model", "num_draft_tokens": 1, "batch_size": 1}
     monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", None)
-    assert benchmark_data.save_benchmark_data(record) is False
+    assert device_run.save_benchmark_data(record) is False
     module = ModuleType("benchmarking_utils")
     module.BenchmarkProfiler, module.BenchmarkData = BenchmarkProfiler, BenchmarkData
     monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", module)
-    assert benchmark_data.save_benchmark_data(record) is True
+    assert device_run.save_benchmark_data(record) is True
     assert ("inference_decode", "decode_t/s/u", 2.0) in calls and not any(name == "speedup" for _, name, _ in calls)
     assert calls[-1] == ("speculative_decoding_demo", "t", 0.5)
