@@ -69,6 +69,12 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = self._all_keys[:, :, : self._used], self._all_values[:, :, : self._used]
 
 
+def end_tokens(target: PreTrainedModel) -> frozenset[int]:
+    """The ids that end an answer, by the target's generation config."""
+    eos = target.generation_config.eos_token_id
+    return frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos)
+
+
 def roomy_cache(target: PreTrainedModel, room: int) -> DynamicCache:
     """transformers' cache for `target`, whose full-attention layers do not copy themselves for every token."""
     cache = DynamicCache(config=target.config)
