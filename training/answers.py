@@ -44,7 +44,8 @@ class AnswerOptions:
 class RoomyLayer(DynamicLayer):
     """A DynamicLayer with room for `room` tokens from the start.
 
-    The stock layer copies its whole cache for every token, half of the time of a large batch.
+    The stock layer copies its whole cache for every token, half of the time of a large batch. TorchModelRunner copies
+    nothing either, but attends user by user: on a CPU, in bfloat16, that takes 1.3 to 1.4 times as long (96 answers).
     """
 
     def __init__(self, room: int) -> None:
@@ -67,6 +68,12 @@ class RoomyLayer(DynamicLayer):
         """Keep these sequences only."""
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
         self.keys, self.values = self._all_keys[:, :, : self._used], self._all_values[:, :, : self._used]
+
+
+def end_tokens(target: PreTrainedModel) -> frozenset[int]:
+    """The ids that end an answer, by the target's generation config."""
+    eos = target.generation_config.eos_token_id
+    return frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos)
 
 
 def roomy_cache(target: PreTrainedModel, room: int) -> DynamicCache:

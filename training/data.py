@@ -73,10 +73,13 @@ def batch_groups(answers: Sequence[Answer], tokens_per_batch: int, *, seed: int)
     jitter = torch.rand(len(answers), generator=generator).tolist()
     order = sorted(range(len(answers)), key=lambda i: len(answers[i].tokens) + 24 * jitter[i])
     groups: list[list[Answer]] = [[]]
+    longest = 0
     for index in order:
-        longest = max(len(answer.tokens) for answer in (*groups[-1], answers[index]))
+        length = len(answers[index].tokens)
+        longest = max(longest, length)
         if groups[-1] and (len(groups[-1]) + 1) * longest > tokens_per_batch:
             groups.append([])
+            longest = length
         groups[-1].append(answers[index])
     return [groups[which] for which in torch.randperm(len(groups), generator=generator).tolist()]
 

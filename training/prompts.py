@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+DEMO_PROMPTS = Path(__file__).parents[1] / "models/tt_transformers/demo/speculative_decoding/sample_prompts.json"
 _DATA = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 WORDS: dict[str, list[str]] = _DATA["words"]
 PLAIN: dict[str, list[str]] = _DATA["plain"]  # templates by category: those that stand alone
 ON_TEXT: dict[str, list[str]] = _DATA["on_text"]  # those that work on a given text
-CATEGORIES = (*PLAIN, *ON_TEXT, "reading")  # reading: draft_texts.py
+CATEGORIES = (*PLAIN, *ON_TEXT, "reading")  # reading: texts.py
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class TrainingPrompt:
     category: str
     text: str
     held_out: bool
+
+
+def demo_prompts() -> list[str]:
+    """The texts of the demo's own prompts: a draft is judged on them, so its training must not meet them."""
+    return [entry["prompt"] for entry in json.loads(DEMO_PROMPTS.read_text(encoding="utf-8"))]
 
 
 def _part(items: list[str], every: int, held_out: bool) -> list[str]:

@@ -53,7 +53,7 @@ def _folders() -> Iterator[Path]:
 def _documented(path: Path) -> Iterator[tuple[str, str]]:
     try:
         source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source)
+        tree, lines = ast.parse(source), source.splitlines()
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
         return  # not every file of a package is meant to be parsed
     for node in ast.walk(tree):
@@ -64,5 +64,5 @@ def _documented(path: Path) -> Iterator[tuple[str, str]]:
         if len(text.split()) >= MIN_WORDS:
             yield f"What does {name} do, and how is it used?", text
         elif isinstance(node, ast.FunctionDef) and text and 8 <= (node.end_lineno or 0) - node.lineno <= 30:
-            code = textwrap.dedent("\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno]))
+            code = textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno]))
             yield f"Write the Python function {name}.", f"Here is the function:\n\n```python\n{code}\n```"

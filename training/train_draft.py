@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Command line: make a feature draft (feature_drafter.py) for any Hugging Face target.
+"""Command line: make a feature draft (hf/feature_drafter.py) for any Hugging Face target.
 
     python -m training.train_draft --target ID --work FOLDER --output FILE
 
-1. The target answers many prompts of ten categories (draft_prompts.py) and reads documentation (draft_texts.py); its
-   hidden features are stored in shards under the work folder.
-2. A draft head learns to foretell the target's next-token distribution (draft_training.py).
+1. The target answers many prompts of ten categories (prompts.py, answers.py) and reads documentation (texts.py); its
+   hidden features are stored in shards under the work folder (data.py).
+2. A draft head learns to foretell the target's next-token distribution (distillation.py, trainer.py).
 3. It is validated on prompts whose templates and topics it has not met; the best epoch is saved.
 
 Run it again with the same options to go on where it was stopped: whole shards and whole epochs are kept.
@@ -30,14 +30,13 @@ from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
-from training.answers import AnswerOptions, make_shard, read_shard
+from training.answers import AnswerOptions, end_tokens, make_shard, read_shard
 from training.data import Answer, load_answers
 from training.distillation import Teacher, measure_acceptance
-from training.prompts import CATEGORIES
+from training.prompts import CATEGORIES, demo_prompts
 from training.texts import documentation_texts
 from training.trainer import (
     Trainer,
@@ -52,18 +51,23 @@ HELD_OUT = (120, 80)  # prompts of the validation shard: plain, about a text
 EXAMPLES = """
 examples:
   the draft that --pair smollm2 uses (CPU; about an hour on two free cores):
-    train_draft --target embedded:SmolLM2-135M-Instruct --work work --output feature-draft.safetensors
+    python -m training.train_draft --target embedded:SmolLM2-135M-Instruct --work work \\
+        --output feature-draft.safetensors
 
   one for Llama-3.1-8B on a GPU (bf16 needs 16 GB for the target; a shard holds 1.6 GB of features):
-    train_draft --target meta-llama/Llama-3.1-8B-Instruct --device cuda --shards 60 --draft-vocabulary 32768 \\
-        --learning-rate 1e-3 --work llama-draft --output llama-3.1-8b-feature-draft.safetensors
+    python -m training.train_draft --target meta-llama/Llama-3.1-8B-Instruct --device cuda --shards 60 \\
+        --draft-vocabulary 32768 --learning-rate 1e-3 --work llama-draft \\
+        --output llama-3.1-8b-feature-draft.safetensors
 """
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; see --help."""
     parser = argparse.ArgumentParser(
-        prog="train_draft", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m training.train_draft",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--target", default=EMBEDDED, help="Hugging Face id, folder, or %(default)s (the default)")
@@ -114,11 +118,7 @@ def make_data(
     """Write the shards that are missing; returns (training, held-out) answers."""
     folder = args.work / "shards"
     folder.mkdir(parents=True, exist_ok=True)
-    eos = target.generation_config.eos_token_id
-    common: dict[str, Any] = {
-        "excluded": [prompt.text for prompt in load_prompts(SAMPLE_PROMPTS)],
-        "eos_ids": frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos),
-    }
+    common: dict[str, Any] = {"excluded": demo_prompts(), "eos_ids": end_tokens(target)}
     options = AnswerOptions(new_tokens=args.new_tokens)
     greedy = AnswerOptions(new_tokens=args.new_tokens, sampled_every=0)
     jobs: list[tuple[Path, Callable[[Path, Callable[[int], None]], None]]] = []
@@ -170,10 +170,9 @@ def train(
     options = TrainingOptions(
         epochs=args.epochs, tokens_per_batch=args.tokens_per_batch, learning_rate=args.learning_rate, seed=args.seed
     )
-    eos = target.generation_config.eos_token_id
-    always = [] if eos is None else [eos] if isinstance(eos, int) else eos
     written = [answer for answer in training if answer.category != "reading"]
-    ids = choose_vocabulary(written, args.draft_vocabulary, target.config.get_text_config().vocab_size, always)
+    vocab_size = target.config.get_text_config().vocab_size
+    ids = choose_vocabulary(written, args.draft_vocabulary, vocab_size, sorted(end_tokens(target)))
     name = args.name or args.target.rstrip("/").split("/")[-1].split(":")[-1]
     spec = FeatureDraftSpec.for_target(target, ids, layers=layers, name=name)
     draft = initial_draft(target, spec, ids, training, seed=args.seed)

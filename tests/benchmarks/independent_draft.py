@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make an independent two-layer draft model of the embedded target, as a peer for the trained feature draft.
 
-    python tests/benchmarks/independent_draft.py WORK        then   compare --assistant WORK/two-layers
+    python -m tests.benchmarks.independent_draft WORK        then   compare --assistant WORK/two-layers
 
 The target's first and last decoder layer between its own frozen embedding and head, trained for some minutes on the
 target's answers (cross entropy over the 8,192 ids that they use most). transformers can use it as an assistant_model.

@@ -26,7 +26,7 @@ from training.answers import (
     passage,
     too_close,
 )
-from training.data import Answer, collate, load_answers
+from training.data import Answer, batch_groups, collate, load_answers
 from training.distillation import (
     Rollout,
     Teacher,
@@ -34,7 +34,7 @@ from training.distillation import (
     measure_acceptance,
     unroll,
 )
-from training.prompts import PLAIN, make_prompts
+from training.prompts import PLAIN, demo_prompts, make_prompts
 from training.train_draft import main
 from training.trainer import (
     Trainer,
@@ -115,6 +115,17 @@ def test_no_training_prompt_is_near_a_prompt_of_the_demo():
     prompts = [*make_prompts(3000, 1, held_out=False), *make_prompts(300, 1, held_out=False, texts=texts)]
     assert not any(too_close(prompt.text, demo) for prompt in prompts)
     assert too_close(demo[0].upper() + " Please.", demo)
+    assert demo_prompts() == demo
+
+
+def test_an_epoch_holds_every_answer_once_and_no_batch_is_too_large():
+    lengths = torch.randint(40, 380, (300,), generator=torch.Generator().manual_seed(0)).tolist()
+    some = [Answer("code", torch.full((n,), i), torch.zeros(n, 1), 2) for i, n in enumerate([*lengths, 9000])]
+    groups = batch_groups(some, 6144, seed=1)
+    assert sorted(int(a.tokens[0]) for group in groups for a in group) == list(range(301))
+    assert all(collate(group).tokens.numel() <= 6144 for group in groups if len(group) > 1)
+    assert len(groups) <= 2 + 1.1 * sum(lengths) / 6144  # little of it is padding
+    assert [len(group) for group in batch_groups(some, 6144, seed=2)] != [len(group) for group in groups]
 
 
 def test_passages_are_whole_sentences():
