@@ -40,7 +40,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.record import resu
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
     MISSING,
     Column,
-    Screen,
     ScreenTable,
     make_console,
     number,
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return MATCHED if matched else DIFFERED
 
 
-def compare(entered: LineUp, console: Screen) -> tuple[dict[str, Any], bool]:
+def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
     """Load, run everything, show; returns the record and whether every arm matched plain decoding."""
     with open_bench(entered.base) as bench:
         cold = cold_start(bench, entered)

@@ -37,6 +37,7 @@ def _relative(noise: float):
     return model
 
 
+REQUESTED = ("sampling", "confidence_stop", "draft_head_token_ids")  # of pair_requests()
 DRAFTS = {
     "always-right": TARGET,
     "often-right": _relative(0.01),
@@ -61,13 +62,16 @@ def greedy_texts() -> list[list[int]]:
 
 @contextmanager
 def opening_pairs(folder: Path) -> Iterator:
-    """tt_pair.open_pair by the names of the checkpoints, on a fake device; every pair is closed afterwards."""
+    """Pairs by the names of the checkpoints, on a fake device; every one is closed afterwards."""
     with ExitStack() as opened:
 
-        def open_pair(draft="often-right", *, mesh=None, **options):
-            mesh = mesh or FakeMeshDevice()
+        def open_pair(draft="often-right", *, mesh=None, num_draft_tokens=4, **options):
+            ks = (num_draft_tokens,) if isinstance(num_draft_tokens, int) else num_draft_tokens
+            asked = {name: options.pop(name) for name in REQUESTED if name in options}
+            names = str(folder / "target"), str(folder / draft)
+            requests = tt_pair.pair_requests(*names, num_draft_tokens=ks, **asked)
             options = {"max_seq_len": MAX_SEQ_LEN, **options}
-            pair = tt_pair.open_pair(mesh, str(folder / "target"), str(folder / draft), **options)
+            pair = tt_pair.open_models(mesh or FakeMeshDevice(), requests, **options)
             for runner in pair:
                 opened.callback(runner.close)
             return pair

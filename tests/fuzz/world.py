@@ -255,7 +255,7 @@ class World:
         return target, ModelDrafter(draft) if kind == case.drafter else simple_drafter(case, texts)
 
     def _open_pair(self, model: int, kind: str) -> tuple[ModelRunner, ModelRunner]:
-        from models.tt_transformers.demo.speculative_decoding import tt_pair
+        from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
         if self._folder is None:
             self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
@@ -266,8 +266,8 @@ class World:
         for name in ("self", kind):
             names.append(str(self._folder / f"{name}-{model}" / f"{name}-{model}"))
             llama(model, name).save_pretrained(names[-1])
-        options = {"users": TT_USERS, "num_draft_tokens": (1, 3, TT_K), "max_seq_len": TT_SEQ_LEN}
-        pair = tt_pair.open_pair(FakeMeshDevice(), *names, **options)
+        requests = pair_requests(*names, num_draft_tokens=(1, 3, TT_K))
+        pair = open_models(FakeMeshDevice(), requests, users=TT_USERS, max_seq_len=TT_SEQ_LEN)
         for runner in pair:
             self._stack.callback(runner.close)
         return pair

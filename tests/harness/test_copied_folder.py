@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The package's folder, copied where nothing else of ours is: small, alone, and with no more libraries than it needs."""
+"""The package's folder, copied where nothing else of ours is: small, alone, content with few libraries."""
 
 import os
 import shutil
@@ -20,12 +20,13 @@ WITHOUT = """
 import runpy, sys
 from importlib.machinery import PathFinder
 
-class Installed:
-    def find_spec(self, name, path=None, target=None):
-        return None if name.split(".")[0] in absent else PathFinder.find_spec(name, path, target)
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in absent else super().find_spec(name, path, target)
 
 absent, module = sys.argv[1].split(","), sys.argv[2]
-sys.meta_path[:] = [Installed() if finder is PathFinder else finder for finder in sys.meta_path]
+sys.meta_path[:] = [Installed if finder is PathFinder else finder for finder in sys.meta_path]
 sys.argv = sys.argv[2:]
 runpy.run_module(module, run_name="__main__")
 """

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.acceptance import sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft
 
 ALARM = 1e-3  # with fixed seeds a test either always passes or always fails; this is how unlikely a false alarm was

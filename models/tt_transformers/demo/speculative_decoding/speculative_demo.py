@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
@@ -20,18 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.options import Run
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
-    Screen,
-    StreamedText,
-    make_console,
-    result_table,
-    round_lines,
-    rounds_table,
-    show_legend,
-    status,
-    styled,
-    verdict,
-)
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import StreamedText, styled
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
@@ -55,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(pair_listing())
             return MATCHED
         shown = {"show_rounds": arguments.show_rounds, "quiet": arguments.quiet, "json_file": json_file(arguments)}
-        return run(checked(arguments), make_console(), **shown)
+        return run(checked(arguments), terminal.make_console(), **shown)
     except (BadInput, ModelFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
@@ -77,7 +67,7 @@ def subcommand(name: str) -> Any:
 
 def run(
     options: RunOptions,
-    console: Screen,
+    console: Any,
     *,
     show_rounds: bool = False,
     quiet: bool = False,
@@ -86,26 +76,26 @@ def run(
     """Load, compare every prompt, show and write the result."""
     with open_bench(options) as bench:
         comparison = Comparison(bench, [options])
-        with status(console, "warming up both arms"):
+        with terminal.status(console, "warming up both arms"):
             comparison.warm_up()
         watched_run(comparison, bench, console, quiet=quiet)
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
     if show_rounds:
         for row in record["prompts"]:
-            console.print(styled("\n".join([f"{row['category']}:", *round_lines(row)])))
+            console.print(styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
     console.print()
-    console.print(result_table(record))
-    console.print(styled(verdict(record)))
+    console.print(terminal.result_table(record))
+    console.print(styled(terminal.verdict(record)))
     if record["summary"]["drafted"]:
         console.print()
-        console.print(rounds_table(record))
+        console.print(terminal.rounds_table(record))
     if json_file is not None:
         write_json(record, json_file)
         console.print(styled(f"written: {json_file}"))
     return MATCHED if comparison.matched else DIFFERED
 
 
-def watched_run(comparison: Comparison, bench: Bench, console: Screen, *, quiet: bool) -> None:
+def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
     """Run it with a heading per batch; the text of each batch's first prompt streams unless `quiet`."""
     streams: list[StreamedText] = []
 
@@ -125,7 +115,7 @@ def watched_run(comparison: Comparison, bench: Bench, console: Screen, *, quiet:
             streams.pop().finish()
 
     if not quiet:
-        show_legend(console)
+        terminal.show_legend(console)
     comparison.run(watch)
     finish()
 

@@ -148,19 +148,17 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
     Its plain arm is the pair's own target, one row wide; device_run.py compares with the stock target instead.
     """
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
-    from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models
+    from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
-    drafted = lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens)
-    greedy = options.sampling.greedy
-    widths = tuple(sorted({k + 1 for k in drafted}))
-    requests = [ModelRequest(model_id=options.target, tokens_per_user=widths, ids=greedy, logits=not greedy)]
-    if options.drafter != "prompt-lookup" and options.draft is not None:
-        ids = greedy and lookahead.min_probability == 0.0
-        kept = _head_token_ids(options)
-        requests.append(
-            ModelRequest(model_id=options.draft, tokens_per_user=(1, 2), ids=ids, logits=not ids, head_token_ids=kept)
-        )
+    requests = pair_requests(
+        options.target,
+        options.draft if options.drafter != "prompt-lookup" else None,
+        num_draft_tokens=lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens),
+        sampling=not options.sampling.greedy,
+        confidence_stop=lookahead.min_probability > 0.0,
+        draft_head_token_ids=_head_token_ids(options),
+    )
     with ExitStack() as opened:
         if mesh_device is None:
             region = 0 if mesh.slow_dispatch() else mesh.TRACE_REGION_SIZE

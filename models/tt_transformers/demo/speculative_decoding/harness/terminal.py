@@ -9,15 +9,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
     from rich.text import Text
 
 WIDTH = 128  # where the output is not a terminal
@@ -29,34 +29,23 @@ _ACTING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x20
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING if chr(code) not in "\t\n"}
 
 
-class Screen(Protocol):
-    """As much of rich's Console as is used."""
-
-    @property
-    def is_terminal(self) -> bool: ...
-
-    def print(self, *what: Any, end: str = "\n", soft_wrap: bool | None = None) -> None: ...
-
-    def rule(self, title: Any, *, align: Any = "left", style: Any = "") -> None: ...
-
-
 class PlainScreen:
-    """Standard output without rich."""
+    """As much of rich's Console as is used here, on standard output."""
 
     is_terminal = False
 
     def print(self, *what: Any, end: str = "\n", soft_wrap: bool | None = None) -> None:
-        """Tables as wide as the terminal."""
+        """Text, or a table as wide as the terminal."""
         for one in what or ("",):
             width = shutil.get_terminal_size((WIDTH, 24)).columns
             print("\n".join(one.lines(width)) if isinstance(one, ScreenTable) else one, end=end, flush=True)
 
-    def rule(self, title: Any, *, align: Any = "left", style: Any = "") -> None:
+    def rule(self, title: Any, **_: Any) -> None:
         """A heading."""
         print(f"--- {title}", flush=True)
 
 
-def make_console() -> Screen:
+def make_console() -> Console | PlainScreen:
     """rich's console, wide enough for tables where the output is no terminal; plain text (said once) without rich."""
     try:
         from rich.console import Console
@@ -79,19 +68,16 @@ def styled(text: str, style: str = "") -> Text | str:
 
 def status(console: Any, what: str) -> AbstractContextManager[Any]:
     """A progress line: a spinner on a terminal, a plain line elsewhere."""
-    return console.status(styled(what)) if console.is_terminal else _line(console, what)
-
-
-@contextmanager
-def _line(console: Screen, what: str) -> Iterator[None]:
+    if console.is_terminal:
+        return console.status(styled(what))
     console.print(styled(what))
-    yield
+    return nullcontext()
 
 
 class StreamedText:
     """Prints user 0's tokens as they come, each in the colour of its origin."""
 
-    def __init__(self, console: Screen, decode: Decode) -> None:
+    def __init__(self, console: Any, decode: Decode) -> None:
         self.console, self._stream, self._style = console, TextStream(decode), ""
 
     def __call__(self, event: TokenEvent) -> None:
@@ -109,18 +95,16 @@ class StreamedText:
             self.console.print(styled(text, self._style), end="", soft_wrap=True)
 
 
-def show_legend(console: Screen) -> None:
+def show_legend(console: Any) -> None:
     """Which colour says what."""
     console.print(styled("tokens: "), end="")
-    console.print(styled("drafted and accepted", STYLES["accepted"]), end="")
-    console.print(styled(", "), end="")
-    console.print(styled("the target's own after drafts (recovered, bonus)", STYLES["recovered"]), end="")
-    console.print(styled(", undrafted"))
+    console.print(styled("drafted and accepted", STYLES["accepted"]), end=", ")
+    console.print(styled("the target's own after drafts (recovered, bonus)", STYLES["recovered"]), end=", undrafted\n")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Where not all fit, those of the highest rank are left out first, those of rank 0 never."""
+    """A column of a table. Where not all fit, those of the highest rank are left out first, of rank 0 never."""
 
     heading: str
     rank: int = 0
@@ -135,51 +119,31 @@ class ScreenTable:
     rows: Sequence[Sequence[str]]
     total: Sequence[str] | None = None
 
-    def fitting(self, width: int) -> list[int]:
-        """Indices of the columns that are shown on a screen of so many characters."""
-        shown = list(range(len(self.columns)))
-        widths = [max(map(len, cell)) for cell in map(self._cells, shown)]
-        while sum(widths[i] + GUTTER for i in shown) > width and any(self.columns[i].rank for i in shown):
-            shown.remove(max(reversed(shown), key=lambda i: self.columns[i].rank))
-        return shown
-
-    def _cells(self, index: int) -> list[str]:
-        rows = [*self.rows, *([self.total] if self.total else [])]
-        return [*self.columns[index].heading.split("\n"), *(row[index] for row in rows)]
-
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Table]:
-        from rich import box
-        from rich.table import Table
-
-        shown = self.fitting(options.max_width)
-        table = Table(title=styled(self.title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-        table.padding, table.pad_edge = (0, GUTTER // 2), False
-        for index in shown:
-            heading = styled(self.columns[index].heading)
-            table.add_column(heading, justify="right" if index else "left", no_wrap=True, ratio=None)
-        for row in self.rows:
-            table.add_row(*(styled(row[index]) for index in shown))
-        if self.total is not None:
-            table.add_section()
-            table.add_row(*(styled(self.total[index]) for index in shown), style="bold")
-        yield table
-
     def lines(self, width: int) -> list[str]:
-        """The same without rich."""
-        shown = self.fitting(width)
-        widths = {index: max(map(len, self._cells(index))) for index in shown}
-
-        def line(cells: Sequence[str]) -> str:
-            return (" " * GUTTER).join(
-                cells[i].ljust(widths[i]) if i == 0 else cells[i].rjust(widths[i]) for i in shown
-            )
-
+        """Title, headings, a line, rows and the total, on a screen of so many characters."""
         tall = max(column.heading.count("\n") for column in self.columns) + 1
         headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in self.columns]
-        lines = [self.title, *(line([heading[i] for heading in headings]) for i in range(tall))]
-        lines.append("-" * len(lines[-1]))
-        lines += [line(row) for row in self.rows]
-        return [*lines, line(self.total)] if self.total is not None else lines
+        cells = [*zip(*headings, strict=True), *self.rows, *([self.total] if self.total is not None else [])]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        shown = list(range(len(widths)))
+        while sum(widths[i] + GUTTER for i in shown) - GUTTER > width:
+            if (highest := max(self.columns[i].rank for i in shown)) == 0:
+                break
+            shown = [i for i in shown if self.columns[i].rank < highest]
+        lines = [
+            (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in shown).rstrip()
+            for row in cells
+        ]
+        rule = "-" * (sum(widths[i] + GUTTER for i in shown) - GUTTER)
+        lines.insert(tall, rule)
+        if self.total is not None:
+            lines.insert(-1, rule)
+        return [self.title, *lines]
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Text | str]:
+        *lines, last = self.lines(options.max_width)
+        yield styled("\n".join(lines))
+        yield styled(last, "bold" if self.total is not None else "")
 
 
 def round_lines(record: dict[str, Any]) -> list[str]:
@@ -207,7 +171,7 @@ def result_table(record: dict[str, Any]) -> ScreenTable:
         Column("wall-clock\nspeedup"),
         Column("accept-\nance"),
         Column("tokens/\nround"),
-        Column("identical", 1),
+        Column("identical"),
     ]
     rows = [
         (
@@ -272,7 +236,7 @@ def equal_cell(row: dict[str, Any]) -> str:
         return MISSING
     if row["identical"]:
         return "yes"
-    return f"no, at {row['first_divergence']} (gap {row['divergence_top2_gap']:.3f})"
+    return f"no, at {row['first_divergence']}"
 
 
 def verdict(record: dict[str, Any]) -> str:
@@ -290,6 +254,10 @@ def verdict(record: dict[str, Any]) -> str:
             f"Speculation {paid} on this machine: {total['decode_s']:.1f} s of decoding instead of "
             f"{total['baseline_decode_s']:.1f} s for the same prompts, {total['speedup']:.2f}x."
         )
+    parted = [row for row in record["prompts"] if row["identical"] is False]
+    where = [f"{r['category']} at token {r['first_divergence']}, gap {r['divergence_top2_gap']:.3f}" for r in parted]
+    if parted:
+        opening += f" Texts part where the target's two best logits are near: {'; '.join(where)}."
     if total["alpha"] is None:
         return f"{opening} Nothing was drafted."
     parts = [

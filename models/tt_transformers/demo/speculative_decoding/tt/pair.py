@@ -58,67 +58,37 @@ class ModelRequest:
         return RowLayout(users, max(self.tokens_per_user)).compiled_batch
 
 
-def open_pair(
-    mesh_device: Any,
+def pair_requests(
     target_id: str,
-    draft_id: str,
+    draft_id: str | None,
     *,
-    users: int = 1,
-    num_draft_tokens: int | Sequence[int] = 4,
-    max_seq_len: int = 1024,
-    optimizations: str = "performance",
+    num_draft_tokens: Sequence[int],
     sampling: bool = False,
     confidence_stop: bool = False,
     draft_head_token_ids: Sequence[int] | None = None,
-    enable_trace: bool | None = None,
-    warmup: bool = True,
-) -> tuple[TTModelRunner, TTModelRunner]:
-    """Open a target and a draft model on one mesh, ready to run; close both when done.
+) -> list[ModelRequest]:
+    """What a target and its draft model, if there is one, will be asked for.
 
     Args:
-        mesh_device: an open ttnn mesh of shape (1, n); it stays open.
-        users: sequences generated at once; users * (K + 1) <= 32.
-        num_draft_tokens: K, or all the K in use: each has a verify trace of its own (K = 0: plain decoding), and what
-            is in between uses the next larger one.
-        max_seq_len: tokens of prompt and continuation together that each user may hold.
-        optimizations: "performance" or "accuracy".
+        num_draft_tokens: every K in use: each has a verify trace of its own (K = 0: plain decoding), and what is in
+            between uses the next larger one.
         sampling: forwards end in logits instead of argmax ids.
         confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
-        draft_head_token_ids: the draft computes only these output ids (trimmed_head.py).
-        enable_trace: default: as safe_to_trace() says.
-        warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
-
-    Returns:
-        (target, draft).
-
-    Raises:
-        BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
     """
-    drafted = (num_draft_tokens,) if isinstance(num_draft_tokens, int) else tuple(num_draft_tokens)
-    if not drafted or min(drafted) < 0:
-        raise BadInput(f"K = {num_draft_tokens}: give one or more numbers of draft tokens, each 0 or larger")
-    verified = tuple(sorted({k + 1 for k in drafted}))
-    draft_logits = sampling or confidence_stop
-    target, draft = open_models(
-        mesh_device,
-        [
-            ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling),
-            # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-            ModelRequest(
-                model_id=draft_id,
-                tokens_per_user=(1, 2),
-                ids=not draft_logits,
-                logits=draft_logits,
-                head_token_ids=draft_head_token_ids,
-            ),
-        ],
-        users=users,
-        max_seq_len=max_seq_len,
-        optimizations=optimizations,
-        enable_trace=enable_trace,
-        warmup=warmup,
-    )
-    return target, draft
+    if not num_draft_tokens or min(num_draft_tokens) < 0:
+        listed = ", ".join(map(str, num_draft_tokens))
+        raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")
+    verified = tuple(sorted({k + 1 for k in num_draft_tokens}))
+    target = ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling)
+    if draft_id is None:
+        return [target]
+    logits, kept = sampling or confidence_stop, draft_head_token_ids
+    # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
+    steps = (1, 2)
+    return [
+        target,
+        ModelRequest(model_id=draft_id, tokens_per_user=steps, ids=not logits, logits=logits, head_token_ids=kept),
+    ]
 
 
 def open_models(
@@ -131,7 +101,19 @@ def open_models(
     enable_trace: bool | None = None,
     warmup: bool = True,
 ) -> list[TTModelRunner]:
-    """Open a model, or a target and those that draft for it, on one mesh; the options are those of open_pair()."""
+    """Open a target, and whatever drafts for it, on one mesh, ready to run; close them when done.
+
+    Args:
+        mesh_device: an open ttnn mesh of shape (1, n); it stays open.
+        users: sequences generated at once; users * tokens per user <= 32.
+        max_seq_len: tokens of prompt and continuation together that each user may hold.
+        optimizations: "performance" or "accuracy".
+        enable_trace: default: as safe_to_trace() says.
+        warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
+
+    Raises:
+        BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
+    """
     batches = [request.compiled_batch(users) for request in requests]
     cache = CacheLayout(users, max_seq_len)
     check_environment(*(request.model_id for request in requests))
