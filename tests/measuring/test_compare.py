@@ -9,7 +9,7 @@ import pytest
 from support.model_folder import save_tiny_model
 
 from measuring.compare import main
-from measuring.compare_options import options_from
+from measuring.line_up import line_up
 from measuring.report import main as report
 from models.tt_transformers.demo.speculative_decoding import acceptance
 from models.tt_transformers.demo.speculative_decoding.harness.record import provenance, token_texts
@@ -122,11 +122,10 @@ def test_sampling_has_no_peers_and_nothing_to_be_equal_to(target, prompts, tmp_p
 
 
 def test_the_demos_own_arm_comes_first(tmp_path):
-    options = options_from(["--json", str(tmp_path / "x.json"), "--pair", "llama-1b-8b", "--k", "0,3,auto"])
-    assert [arm.options.drafter for arm in options.arms] == ["model"] * 3 + ["hybrid"] * 2 + ["prompt-lookup"] * 2
-    assert (
-        options.base.num_repeats == 3 and options.peer_ks == [3] and options.assistant == options.arms[1].options.draft
-    )
+    entered = line_up(["--json", str(tmp_path / "x.json"), "--pair", "llama-1b-8b", "--k", "0,3,auto"])
+    entries = [entry.options for entry in entered.entries]
+    assert [options.drafter for options in entries] == ["model"] * 3 + ["hybrid"] * 2 + ["prompt-lookup"] * 2
+    assert entered.base.num_repeats == 3 and entered.peer_ks == [3] and entered.assistant == entries[1].draft
 
 
 @pytest.mark.parametrize(
