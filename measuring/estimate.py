@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -79,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace, console: Console) -> None:
+def run(arguments: argparse.Namespace, console: Any) -> None:
     """Estimate, show and write."""
     ks, (c, c_source) = parse_ks(arguments.k), draft_cost(arguments)
     if arguments.v <= 0:

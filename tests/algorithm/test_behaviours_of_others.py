@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What the best suites of others check, as tests of this package; README.md in this folder says whose each is."""
+"""What the best suites of others check, as tests of this package; tests/README.md says whose each is."""
 
 import math
 

@@ -6,22 +6,25 @@
 import numpy
 import pytest
 import torch
+from support.law import TableRunner
 from support.rounds import record
 from support.tiny import tiny_llama
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import models.tt_transformers.demo.speculative_decoding as package
-from models.tt_transformers.demo.speculative_decoding import metrics
+from models.tt_transformers.demo.speculative_decoding import metrics, runner
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
-from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner, attend_by_position
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
+from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids
 
@@ -43,6 +46,36 @@ class TestSequences:
         with pytest.raises(RuntimeError, match="finished sequence"):
             sequence.commit(3, "plain", "", 0)
         assert sequence.emitted == [2]
+
+
+class TestRequests:
+    def test_a_request_and_options_are_too_much(self):
+        request = GenerationRequest(prompts=[[1]])
+        with pytest.raises(BadInput, match="whole request and max_new_tokens"):
+            GenerationRequest.of(request, max_new_tokens=3)
+        assert GenerationRequest.of(request) is request
+
+    def test_a_runner_without_features_is_not_asked_for_them(self):
+        table = TableRunner(lambda last: torch.zeros(4), vocab=4, users=1)
+        with pytest.raises(BadInput, match="table gives no hidden states"):
+            check_prompts(table, [[1]], (1,))
+        with pytest.raises(BadInput, match="table gives no hidden states"):
+            check_forward(table, torch.tensor([[1]]), [0], None, (1,))
+
+    def test_where_memory_is_not_told_it_is_not_measured(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(runner, "MEMORY_COUNTS", tmp_path / "nowhere")
+        with runner.watch_load("model") as watch:
+            pass
+        assert watch.load.host_rss_mb is None and watch.load.init_s >= 0
+
+
+def test_closing_a_hybrid_closes_both():
+    model = TorchModelRunner(tiny_llama(0), max_seq_len=16)
+    drafter = lookup_first(ModelDrafter(model))
+    drafter.start([[1, 2, 3]])
+    assert model.cache.keys
+    drafter.close()
+    assert not model.cache.keys and drafter.first._follows == []
 
 
 class TestMetrics:

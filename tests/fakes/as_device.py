@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A pytest plugin that passes the fakes off as ttnn, a checkout and a device: `pytest -p fakes.as_device
-tests/device`."""
+"""A pytest plugin that passes the fakes off as ttnn, a checkout and a device (`-p fakes.as_device`)."""
 
 import transformers  # noqa: F401  (before there is a ttnn, whose metadata transformers would look for)
 from fakes.install import fake_upstream

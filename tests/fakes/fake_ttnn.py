@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The part of ttnn that this package and fake_tt_transformers use, on fakes.device. The KV cache MODELS THE RACE.
+"""The part of ttnn that this package and fake_model use, on fakes.device. The KV cache MODELS THE RACE.
 
 The cache is [blocks, kv_heads, 32, head_dim]: one 32-row tile per block and head. An update reads whole tiles as they
 were before the call, patches one row of each and writes them back, so of the rows of one call that share a tile the

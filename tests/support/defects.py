@@ -15,6 +15,7 @@ import torch
 from models.tt_transformers.demo.speculative_decoding import acceptance, speculative_generator
 from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.runner import Rows
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.tt import decode_step as tt_decode_step
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import WritePositions
@@ -56,7 +57,8 @@ def no_catch_up_of_the_draft(patch, parts):
 
         def forward(self, tokens, positions, *, lengths=None, **options):
             if tokens.shape[1] == 2 and max(lengths) == 2:
-                return super().forward(tokens[:, 1:], [p + 1 for p in positions], **options).repeat(1, 2)
+                second = super().forward(tokens[:, 1:], [p + 1 for p in positions], **options)
+                return Rows(second.values.repeat(1, 2))
             return super().forward(tokens, positions, lengths=lengths, **options)
 
     parts.draft = Forgetful

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft
+from models.tt_transformers.demo.speculative_decoding.runner import Rows
 
 ALARM = 1e-3  # with fixed seeds a test either always passes or always fails; this is how unlikely a false alarm was
 
@@ -76,7 +77,7 @@ class TableRunner:
     It remembers every user's tokens by position, as a KV cache does; what lies past a position is never looked at.
     """
 
-    supports_features = False
+    supports_features, load = False, None
 
     def __init__(
         self, table: Callable[[tuple[int, ...]], Tensor], *, vocab: int, users: int, name: str = "table"
@@ -89,11 +90,11 @@ class TableRunner:
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         pass
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         self.cached = [list(prompt) for prompt in prompts]
-        return torch.stack([self.table(tuple(tokens[-2:])) for tokens in self.cached])
+        return Rows(torch.stack([self.table(tuple(tokens[-2:])) for tokens in self.cached]))
 
-    def forward(self, tokens, positions, *, lengths=None, argmax_only=False, features=()) -> Tensor:
+    def forward(self, tokens, positions, *, lengths=None, argmax_only=False, features=()) -> Rows:
         users, width = tokens.shape
         logits = torch.zeros(users, width, self.vocab_size)
         for user, (row, start) in enumerate(zip(tokens.tolist(), positions, strict=True)):
@@ -101,7 +102,7 @@ class TableRunner:
                 for j, token in enumerate(row[: width if lengths is None else lengths[user]]):
                     self.cached[user][start + j :] = [token]
                     logits[user, j] = self.table(tuple(self.cached[user][-2:]))
-        return logits.argmax(-1) if argmax_only else logits
+        return Rows(logits.argmax(-1) if argmax_only else logits)
 
     def synchronize(self) -> None:
         pass

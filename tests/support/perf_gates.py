@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Performance gates: what the embedded pair must keep doing. `python -m ...perf_gates` checks, `--update` writes
+"""Performance gates: what the embedded pair must keep doing. `make gates` checks, `--update` writes
 perf_gates.json anew.
 
 Acceptance and tokens per round (prompt lookup, fp32, greedy, fixed K, the sample prompts) depend on no clock and hardly
