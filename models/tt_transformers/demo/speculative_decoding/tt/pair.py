@@ -16,14 +16,8 @@ from models.tt_transformers.demo.speculative_decoding.drafters import check_same
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
+from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
-from models.tt_transformers.demo.speculative_decoding.tt.loading import (
-    Upstream,
-    check_environment,
-    load_model,
-    load_upstream,
-    read_model_args,
-)
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
@@ -116,8 +110,8 @@ def open_models(
     """
     batches = [request.compiled_batch(users) for request in requests]
     cache = CacheLayout(users, max_seq_len)
-    check_environment(*(request.model_id for request in requests))
-    upstream = load_upstream()
+    loading.check_environment(*(request.model_id for request in requests))
+    upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
     if traced and slow_dispatch():
         raise BadInput(
@@ -126,7 +120,7 @@ def open_models(
         )
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
     args = [
-        read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
         for request, batch in zip(requests, batches, strict=True)
     ]
     for request, model_args in zip(requests[1:], args[1:], strict=True):
@@ -142,7 +136,7 @@ def open_models(
     with ExitStack() as on_failure:
         for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
             with watch_load(request.model_id) as watch:
-                model = load_model(upstream, mesh_device, model_args, cache, head=head)
+                model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
@@ -174,7 +168,7 @@ def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRe
         runner.capture()
 
 
-def _device_memory(upstream: Upstream, mesh_device: Any) -> tuple[int, int]:
+def _device_memory(upstream: loading.Upstream, mesh_device: Any) -> tuple[int, int]:
     """(free DRAM, trace region) in bytes per device; the allocator keeps all devices of a mesh in step."""
     ttnn = upstream.ttnn
     dram = ttnn.get_memory_view(mesh_device, ttnn.BufferType.DRAM)
