@@ -21,7 +21,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.options import Run
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import StreamedText, styled
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
@@ -75,32 +74,32 @@ def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, js
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
     if show_rounds:
         for row in record["prompts"]:
-            console.print(styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
+            console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
     console.print()
     console.print(terminal.result_table(record))
-    console.print(styled(terminal.verdict(record)))
+    console.print(terminal.styled(terminal.verdict(record)))
     if record["summary"]["drafted"]:
         console.print()
         console.print(terminal.rounds_table(record))
     if json_file is not None:
         write_json(record, json_file)
-        console.print(styled(f"written: {json_file}"))
+        console.print(terminal.styled(f"written: {json_file}"))
     return MATCHED if comparison.matched else DIFFERED
 
 
 def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
     """Run it with a heading per batch; the text of each batch's first prompt streams unless `quiet`."""
-    streams: list[StreamedText] = []
+    streams: list[terminal.StreamedText] = []
 
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
         categories = ", ".join(request.prompt.category for request in batch)
         heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
         if quiet:
-            console.print(styled(heading))
+            console.print(terminal.styled(heading))
             return None
         finish()
-        console.rule(styled(heading), align="left", style="dim")
-        streams.append(StreamedText(console, decoder(bench.tokenizer)))
+        console.rule(terminal.styled(heading), align="left", style="dim")
+        streams.append(terminal.StreamedText(console, decoder(bench.tokenizer)))
         return streams[-1]
 
     def finish() -> None:

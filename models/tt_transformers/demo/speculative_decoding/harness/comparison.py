@@ -29,9 +29,7 @@ Result = TypeVar("Result")
 Arm: TypeAlias = Callable[[Sequence[TokenizedPrompt], int, OnToken | None], list[Result]]
 
 
-def generator_arm(
-    generator: SpeculativeGenerator, options: RunOptions, *, plain: bool = False
-) -> Arm[GenerationResult]:
+def make_arm(generator: SpeculativeGenerator, options: RunOptions, *, plain: bool = False) -> Arm[GenerationResult]:
     """The generator; or plain decoding by its target, under the same conditions."""
 
     def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
@@ -121,9 +119,9 @@ class Comparison:
     ) -> None:
         self.bench, self.options = bench, arms[0]
         generators = [bench.generator(options) for options in arms]
-        self._arms = [generator_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
+        self._arms = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
         if baseline is None and self.options.with_baseline:
-            baseline = generator_arm(generators[0], self.options, plain=True)
+            baseline = make_arm(generators[0], self.options, plain=True)
         self._baseline, self._beside = baseline, list(beside)
         self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
         self.compared: list[list[PromptComparison]] = [[] for _ in arms]

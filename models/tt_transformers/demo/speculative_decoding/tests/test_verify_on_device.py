@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
@@ -83,15 +83,18 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     assert worst(rows, reference, PROMPT, verified) < 0.99
 
 
-class ScriptedDrafter(Drafter):
+class ScriptedDrafter:
     """Knows the text, and is right about as many tokens of each draft as the script says."""
 
     name = "scripted"
-    feature_layers = ()
+    feature_layers: tuple[int, ...] = ()
 
     def __init__(self, prompt, text, right):
         self.prompt, self.text, self.right = prompt, text, list(right)
         self.accepted = []
+
+    def start(self, prompts, prompt_features=None):
+        pass
 
     def expect(self, contexts):
         return [self.name] * len(contexts)
@@ -104,6 +107,9 @@ class ScriptedDrafter(Drafter):
 
     def observe(self, accepted_counts, features):
         self.accepted += accepted_counts
+
+    def close(self):
+        pass
 
 
 def test_speculation_is_greedy_decoding(greedy_text, target):

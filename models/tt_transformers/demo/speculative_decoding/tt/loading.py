@@ -143,9 +143,8 @@ def check_environment(*model_ids: str) -> None:
     found = os.environ.get("HF_MODEL")
     names = [model_id.rstrip("/").split("/")[-1] for model_id in model_ids]
     if found and found.rstrip("/").split("/")[-1] not in names:
-        raise BadInput(
-            f"HF_MODEL is {found}, but {' and '.join(model_ids)} were asked for; unset HF_MODEL or set it to the first"
-        )
+        asked = " and ".join(model_ids)
+        raise BadInput(f"HF_MODEL is {found}, but {asked} were asked for; unset HF_MODEL or set it to the first")
 
 
 def model_options(upstream: Upstream, *, batch: int, max_seq_len: int, optimizations: str) -> dict[str, Any]:
@@ -183,9 +182,8 @@ def read_model_args(
         with model_environment(model_id):
             args = upstream.ModelArgs(mesh_device, **options)
     except AssertionError as error:  # upstream's own check of heads against devices
-        raise BadInput(
-            f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}; open a smaller mesh"
-        ) from error
+        refused = f"{model_id} cannot run on a mesh of {rows}x{columns} devices"
+        raise BadInput(f"{refused}: {error}; open a smaller mesh") from error
     except OSError as error:  # transformers: no such model, no network, no access
         raise ModelUnavailable(f"{model_id} cannot be read: {error}") from error
     if args.max_context_len and max_seq_len > args.max_context_len:

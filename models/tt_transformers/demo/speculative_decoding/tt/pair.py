@@ -78,11 +78,8 @@ def pair_requests(
         return [target]
     logits, kept = sampling or confidence_stop, draft_head_token_ids
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-    steps = (1, 2)
-    return [
-        target,
-        ModelRequest(model_id=draft_id, tokens_per_user=steps, ids=not logits, logits=logits, head_token_ids=kept),
-    ]
+    draft = ModelRequest(model_id=draft_id, tokens_per_user=(1, 2), ids=not logits, logits=logits, head_token_ids=kept)
+    return [target, draft]
 
 
 def open_models(
@@ -114,10 +111,8 @@ def open_models(
     upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
     if traced and slow_dispatch():
-        raise BadInput(
-            "enable_trace=True, but TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces; unset it or "
-            "run with enable_trace=False"
-        )
+        reason = "TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces"
+        raise BadInput(f"enable_trace=True, but {reason}; unset it or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
     args = [
         loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
