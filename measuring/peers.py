@@ -94,7 +94,7 @@ class Peer:
         def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[PeerResult]:
             return [self.run(request.token_ids, limit) for request in batch]
 
-        return Arm(self.label, decode)
+        return decode
 
     def run(self, prompt: Sequence[int], max_new_tokens: int) -> PeerResult:
         """Decode one prompt."""

@@ -13,7 +13,7 @@ from fakes.pairs import VOCAB
 from transformers import PreTrainedTokenizerFast
 
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
-from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
+from models.tt_transformers.demo.speculative_decoding.tt import loading as tt_loading
 
 checkpoints, ttnn = fixtures.checkpoints, fixtures.ttnn
 PROMPTS = ["hello there", "abcabcabcabc", "something longer, and not the same"]
@@ -130,7 +130,7 @@ def test_the_embedded_model_is_refused(ttnn, options, capsys):
 
 
 def test_a_draft_with_another_tokenizer_is_refused_before_loading(demo, monkeypatch, capsys):
-    read = tt_pair.read_model_args
+    read = tt_loading.read_model_args
 
     def with_another_token(upstream, mesh, model_id, **options):
         args = read(upstream, mesh, model_id, **options)
@@ -139,8 +139,8 @@ def test_a_draft_with_another_tokenizer_is_refused_before_loading(demo, monkeypa
             args.tokenizer.get_vocab = lambda: {**{token: i for token, i in vocab.items() if i != 5}, "other": 5}
         return args
 
-    monkeypatch.setattr(tt_pair, "read_model_args", with_another_token)
-    monkeypatch.setattr(tt_pair, "load_model", lambda *_, **__: pytest.fail("something was loaded"))
+    monkeypatch.setattr(tt_loading, "read_model_args", with_another_token)
+    monkeypatch.setattr(tt_loading, "load_model", lambda *_, **__: pytest.fail("something was loaded"))
     with pytest.raises(FileNotFoundError):  # no result
         demo("-k", "3")
     assert "token id 5 is '5' in the target and 'other' in the draft" in capsys.readouterr().err

@@ -146,6 +146,6 @@ def test_other_failures_of_upstream_are_not_disguised(ttnn, checkpoint, monkeypa
         raise RuntimeError("TT_FATAL: out of DRAM")
 
     request = tt_pair.ModelRequest(model_id=checkpoint, tokens_per_user=(1,))
-    monkeypatch.setattr(tt_pair, "load_model", out_of_memory)
+    monkeypatch.setattr(tt_loading, "load_model", out_of_memory)
     with pytest.raises(RuntimeError, match="out of DRAM"):
         tt_pair.open_models(FakeMeshDevice(), [request], max_seq_len=100)

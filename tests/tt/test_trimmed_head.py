@@ -16,7 +16,6 @@ from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchMode
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt import loading as tt_loading
-from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
 
 checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
 
@@ -108,7 +107,7 @@ def test_control_one_cache_path_for_two_heads(open_pair, monkeypatch):
 
 @pytest.mark.parametrize("kept", [[], [VOCAB], [-1, 3]], ids=["none", "too large", "negative"])
 def test_ids_that_the_draft_does_not_have_are_refused_before_loading(open_pair, monkeypatch, kept):
-    monkeypatch.setattr(tt_pair, "load_model", lambda *_, **__: pytest.fail("something was loaded"))
+    monkeypatch.setattr(tt_loading, "load_model", lambda *_, **__: pytest.fail("something was loaded"))
     with pytest.raises(BadInput, match=f"token ids from 0 to {VOCAB - 1}, at least one"):
         open_pair(draft_head_token_ids=kept)
 

@@ -3,13 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stock 3B target alone, timed as the pair's tests time it."""
 
-from models.tt_transformers.demo.speculative_decoding.harness.device_cases import on_device
-from models.tt_transformers.demo.speculative_decoding.harness.device_run import check_baseline, sample_run
+from models.tt_transformers.demo.speculative_decoding.harness import device_tests
 
-
-def pytest_generate_tests(metafunc):
-    on_device(metafunc)
-
-
-def test_baseline(optimizations, mesh_device, device_params, reset_seeds):
-    check_baseline(mesh_device, sample_run("llama-1b-3b", optimizations=optimizations))
+pytest_generate_tests, test_baseline = device_tests.of_baseline("llama-1b-3b")

@@ -21,7 +21,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.options import Run
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import StreamedText, styled
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
@@ -65,14 +64,7 @@ def subcommand(name: str) -> Any:
         ) from error
 
 
-def run(
-    options: RunOptions,
-    console: Any,
-    *,
-    show_rounds: bool = False,
-    quiet: bool = False,
-    json_file: Path | None = None,
-) -> int:
+def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, json_file: Path | None) -> int:
     """Load, compare every prompt, show and write the result."""
     with open_bench(options) as bench:
         comparison = Comparison(bench, [options])
@@ -82,32 +74,32 @@ def run(
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
     if show_rounds:
         for row in record["prompts"]:
-            console.print(styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
+            console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
     console.print()
     console.print(terminal.result_table(record))
-    console.print(styled(terminal.verdict(record)))
+    console.print(terminal.styled(terminal.verdict(record)))
     if record["summary"]["drafted"]:
         console.print()
         console.print(terminal.rounds_table(record))
     if json_file is not None:
         write_json(record, json_file)
-        console.print(styled(f"written: {json_file}"))
+        console.print(terminal.styled(f"written: {json_file}"))
     return MATCHED if comparison.matched else DIFFERED
 
 
 def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
     """Run it with a heading per batch; the text of each batch's first prompt streams unless `quiet`."""
-    streams: list[StreamedText] = []
+    streams: list[terminal.StreamedText] = []
 
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
         categories = ", ".join(request.prompt.category for request in batch)
         heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
         if quiet:
-            console.print(styled(heading))
+            console.print(terminal.styled(heading))
             return None
         finish()
-        console.rule(styled(heading), align="left", style="dim")
-        streams.append(StreamedText(console, decoder(bench.tokenizer)))
+        console.rule(terminal.styled(heading), align="left", style="dim")
+        streams.append(terminal.StreamedText(console, decoder(bench.tokenizer)))
         return streams[-1]
 
     def finish() -> None:
@@ -122,20 +114,17 @@ def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bo
 
 def pytest_generate_tests(metafunc: Any) -> None:
     """pytest's hook: the demo's cases on a device. (So that this file needs no pytest to be a command line.)"""
-    from models.tt_transformers.demo.speculative_decoding.harness.device_cases import DEMO_CASES, on_device
+    from models.tt_transformers.demo.speculative_decoding.harness.device_tests import DEMO_CASES, on_device
 
     on_device(metafunc, "case", DEMO_CASES, timeout_s=7200)
 
 
 def test_speculative_demo(case, optimizations, mesh_device, device_params, reset_seeds):
     """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
-    from models.tt_transformers.demo.speculative_decoding.harness.device_run import (
-        check_record,
-        run_on_device,
-        sample_run,
-    )
+    from models.tt_transformers.demo.speculative_decoding.harness import device_tests
 
-    check_record(run_on_device(mesh_device, sample_run(**case, optimizations=optimizations)))
+    options = device_tests.sample_run(**case, optimizations=optimizations)
+    device_tests.check_record(device_tests.run_on_device(mesh_device, options))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, median
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
@@ -25,41 +25,22 @@ WARM_UP_TOKENS = 8
 
 OnToken: TypeAlias = Callable[[TokenEvent], None]
 Result = TypeVar("Result")
+# One way to decode: (prompts, max_new_tokens, on_token or None) -> one result per prompt, all decoded together.
+Arm: TypeAlias = Callable[[Sequence[TokenizedPrompt], int, OnToken | None], list[Result]]
 
 
-@dataclass(frozen=True)
-class Arm(Generic[Result]):
-    """One way to decode.
-
-    Attributes:
-        decode: (prompts, max_new_tokens, on_token or None) -> one result per prompt, all decoded together.
-    """
-
-    label: str
-    decode: Callable[[Sequence[TokenizedPrompt], int, OnToken | None], list[Result]]
-
-
-def plain_arm(generator: SpeculativeGenerator, options: RunOptions) -> Arm[GenerationResult]:
-    """Plain decoding by the generator's target, under the same conditions."""
+def make_arm(generator: SpeculativeGenerator, options: RunOptions, *, plain: bool = False) -> Arm[GenerationResult]:
+    """The generator; or plain decoding by its target, under the same conditions."""
 
     def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
         prompts = [prompt.token_ids for prompt in batch]
         request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=options.stop_strings)
+        if not plain:
+            return generator.generate(request, on_token=on_token)
         stops, sampling = generator.stop_conditions(request), generator.sampling
         return decode_plainly(generator.target, prompts, stop=stops, sampling=sampling, width=generator.verify_width)
 
-    return Arm("plain", decode)
-
-
-def speculative_arm(generator: SpeculativeGenerator, options: RunOptions, label: str = "") -> Arm[GenerationResult]:
-    """The generator."""
-
-    def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
-        prompts = [prompt.token_ids for prompt in batch]
-        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=options.stop_strings)
-        return generator.generate(request, on_token=on_token)
-
-    return Arm(label, decode)
+    return decode
 
 
 @dataclass
@@ -103,20 +84,16 @@ class PromptComparison:
         return next((index for index, (ours, other) in enumerate(pairs) if ours != other), shorter)
 
     def measure_gap(self, target: ModelRunner) -> None:
-        """How near a tie it was for the target where the arms part, if they do."""
-        index = self.first_divergence
-        if index is not None:
-            self.divergence_gap = top2_gap(target, [*self.request.token_ids, *self.tokens[:index]])
+        """How near a tie it was where the arms part, if they do: by how much the target's best next token wins."""
+        if (index := self.first_divergence) is not None:
+            context = [*self.request.token_ids, *self.tokens[:index]]
+            best = target.prefill([context]).values[0].float().topk(2).values
+            self.divergence_gap = float(best[0] - best[1])
 
     def matched(self, near_tie_gap: float) -> bool:
         """Identical, or parted only where the target itself was all but undecided."""
-        if self.identical is not False:
-            return True
-        return self.divergence_gap is not None and self.divergence_gap < near_tie_gap
-
-    def typical(self, arm: Sequence[GenerationResult], quantity: Callable[[GenerationResult], float]) -> float | None:
-        """Median over the repeats."""
-        return median([quantity(result) for result in arm])
+        gap = self.divergence_gap
+        return self.identical is not False or (gap is not None and gap < near_tie_gap)
 
 
 class Comparison:
@@ -142,9 +119,9 @@ class Comparison:
     ) -> None:
         self.bench, self.options = bench, arms[0]
         generators = [bench.generator(options) for options in arms]
-        self._arms = [speculative_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
+        self._arms = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
         if baseline is None and self.options.with_baseline:
-            baseline = plain_arm(generators[0], self.options)
+            baseline = make_arm(generators[0], self.options, plain=True)
         self._baseline, self._beside = baseline, list(beside)
         self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
         self.compared: list[list[PromptComparison]] = [[] for _ in arms]
@@ -157,7 +134,7 @@ class Comparison:
     def warm_up(self) -> None:
         """Every arm on a short piece of the first batch, so that no clock sees a first time."""
         for arm in self._turns:
-            arm.decode(self.requests[: self.options.batch_size], WARM_UP_TOKENS, None)
+            arm(self.requests[: self.options.batch_size], WARM_UP_TOKENS, None)
 
     def run(self, watch: Callable[[Sequence[TokenizedPrompt], int], OnToken | None] | None = None) -> None:
         """Every arm on every batch, as often as the options say.
@@ -178,7 +155,7 @@ class Comparison:
             for turn in range(len(turns)):
                 index = (turn + repeat + number) % len(turns)  # each time another one begins
                 watcher = on_token if repeat == 0 else None
-                results = turns[index].decode(batch, self.options.max_new_tokens, watcher)
+                results = turns[index](batch, self.options.max_new_tokens, watcher)
                 for of_prompt, result in zip(runs[index], results, strict=True):
                     of_prompt.append(result)
         plain = runs.pop(0) if self._baseline else [[] for _ in batch]
@@ -196,9 +173,3 @@ class Comparison:
         """Whether every arm emitted what the baseline emitted, near ties of low precision apart."""
         gap = 0.0 if self.options.exact else NEAR_TIE_GAP[self.options.dtype]
         return all(comparison.matched(gap) for compared in self.compared for comparison in compared)
-
-
-def top2_gap(target: ModelRunner, context: list[int]) -> float:
-    """How much the target's best next token after `context` beats its second best, in logits: how near a tie it was."""
-    best = target.prefill([context]).values[0].float().topk(2).values
-    return float(best[0] - best[1])

@@ -43,9 +43,7 @@ class Bench:
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
-        drafter: Drafter | None = None
-        if options.num_draft_tokens > 0:
-            drafter = self._drafter(options.drafter)
+        drafter = self._drafter(options.drafter) if options.num_draft_tokens > 0 else None
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
         if isinstance(lookahead, AutoLookahead):
             lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
@@ -76,8 +74,7 @@ def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     if name == "fixed" or num_draft_tokens == 0:
         return FixedLookahead(num_draft_tokens)
     if name == "adaptive":
-        start = min(4, num_draft_tokens)
-        return AdaptiveLookahead(start_draft_tokens=start, max_draft_tokens=num_draft_tokens)
+        return AdaptiveLookahead(start_draft_tokens=min(4, num_draft_tokens), max_draft_tokens=num_draft_tokens)
     return AutoLookahead([*(k for k in AUTO_CHOICES if k < num_draft_tokens), num_draft_tokens])
 
 
@@ -105,13 +102,8 @@ def _torch_runner(
 
     with watch_load(model_id) as watch:
         model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
-        runner = TorchModelRunner(
-            model,
-            name=model_id,
-            max_seq_len=options.max_seq_len,
-            max_users=options.batch_size,
-            head_token_ids=head_token_ids,
-        )
+        size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
+        runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, **size)
         opened.callback(runner.close)
         runner.warmup([1])
     runner.load = described(watch.load, model)
@@ -161,8 +153,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
     )
     with ExitStack() as opened:
         if mesh_device is None:
-            region = 0 if mesh.slow_dispatch() else mesh.TRACE_REGION_SIZE
-            mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape(), trace_region_size=region))
+            mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape()))
         runners = open_models(
             mesh_device,
             requests,
@@ -174,10 +165,8 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
         for runner in runners:
             opened.callback(runner.close)
         target, *drafts = runners
-        if drafts:
-            yield Bench(target, target.tokenizer, ModelDrafter(drafts[0]), drafts[0].load)
-        else:
-            yield Bench(target, target.tokenizer)
+        drafter = (ModelDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
+        yield Bench(target, target.tokenizer, *drafter)
 
 
 def _head_token_ids(options: RunOptions) -> list[int] | None:

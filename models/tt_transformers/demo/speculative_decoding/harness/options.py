@@ -17,14 +17,10 @@ from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.harness import prompts as prompt_files
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, PRECISIONS, WIDEST_AUTOMATIC_K
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
-from models.tt_transformers.demo.speculative_decoding.harness.prompts import (
-    SAMPLE_PROMPTS,
-    Prompt,
-    checked_text,
-    load_prompts,
-)
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
@@ -79,9 +75,9 @@ class RunOptions:
     @property
     def settings(self) -> dict[str, Any]:
         """The run as its result JSON names it."""
-        names = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
+        models = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
+        names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats")
         settings = {name: getattr(self, name) for name in names}
-        settings |= {name: getattr(self, name) for name in ("batch_size", "exact", "max_new_tokens", "num_repeats")}
         return settings | ({"draft": self.draft_file.stem} if self.draft_file is not None else {})
 
 
@@ -105,28 +101,27 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     _check_range("--max-seq-len", arguments.max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
     device, dtype, enable_trace = _machine(arguments)
+    by_features = drafter == "feature" or (drafter == "hybrid" and not draft)
     if arguments.backend == "tt" and target == EMBEDDED:
-        raise BadInput(
-            "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b, or "
-            "--target and --draft"
-        )
-    if arguments.backend == "tt" and (drafter == "feature" or (drafter == "hybrid" and not draft)):
-        raise BadInput(
-            "tt_transformers gives no hidden states to a feature draft; with --backend tt choose another --drafter"
-        )
+        other = "--pair llama-1b-3b, llama-1b-8b, or --target and --draft"
+        raise BadInput(f"the embedded SmolLM2 runs on --backend torch; with --backend tt give {other}")
+    if arguments.backend == "tt" and by_features:
+        missing = "tt_transformers gives no hidden states to a feature draft"
+        raise BadInput(f"{missing}; with --backend tt choose another --drafter")
     if arguments.prompt is not None and arguments.prompts:
         raise BadInput("--prompt and --prompts were both given; give one")
     if arguments.prompt is not None:
-        prompts = [Prompt(checked_text(arguments.prompt, "--prompt"))]
+        prompts = [Prompt(prompt_files.checked_text(arguments.prompt, "--prompt"))]
     else:
-        prompts = load_prompts(arguments.prompts or SAMPLE_PROMPTS)
+        prompts = prompt_files.load_prompts(arguments.prompts or prompt_files.SAMPLE_PROMPTS)
     if not all(arguments.stop):
         raise BadInput("--stop was given an empty text, which would end everything at once; drop it")
+    law = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
     return RunOptions(
         pair=pair,
         target=target,
         draft=draft if drafter in ("model", "hybrid") else None,
-        draft_file=draft_file if drafter == "feature" or (drafter == "hybrid" and not draft) else None,
+        draft_file=draft_file if by_features else None,
         drafter=drafter,
         backend=arguments.backend,
         device=device,
@@ -143,9 +138,7 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         stop_strings=tuple(arguments.stop),
         num_repeats=arguments.repeat,
         with_baseline=not arguments.no_baseline,
-        sampling=SamplingParams(
-            temperature=arguments.temperature, top_k=arguments.top_k, top_p=arguments.top_p, seed=arguments.seed
-        ),
+        sampling=SamplingParams(**law),
     )
 
 
@@ -167,9 +160,8 @@ def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None,
             raise BadInput("--pair and --target were both given; give one")
         return None, arguments.target, arguments.draft, draft_file
     pair = named_pair(arguments.pair or "smollm2")
-    if pair.draft_file and not (
-        arguments.draft or draft_file or pair.draft_path or arguments.drafter == "prompt-lookup"
-    ):
+    drafted = arguments.draft or draft_file or pair.draft_path or arguments.drafter == "prompt-lookup"
+    if pair.draft_file and not drafted:
         logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
     return pair.name, pair.target, arguments.draft or pair.draft, draft_file or pair.draft_path
 
@@ -226,9 +218,8 @@ def _machine(arguments: argparse.Namespace) -> tuple[str, str, bool | None]:
         raise BadInput(f"--dtype {dtype} is not known; with --backend {backend} it must be {' or '.join(known)}")
     if backend == "tt":
         if importlib.util.find_spec("ttnn") is None:
-            raise ModelUnavailable(
-                "--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch here"
-            )
+            needed = "ttnn and a tt-metal checkout on PYTHONPATH"
+            raise ModelUnavailable(f"--backend tt needs {needed}; use --backend torch here")
         mesh_shape()  # refuses what the environment says wrongly, as wanted_traces() does
         return mesh_name(), dtype, wanted_traces()
     if device not in ("cpu", "cuda"):

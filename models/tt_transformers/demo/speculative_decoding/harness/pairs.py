@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
@@ -27,8 +28,8 @@ class ModelPair:
 
     name: str
     target: str
-    draft: str | None
     description: str
+    draft: str | None = None
     draft_file: str | None = None
     lookahead: str = "auto"
 
@@ -39,32 +40,19 @@ class ModelPair:
         return path if path is not None and path.is_file() else None
 
 
-PAIRS = {
-    pair.name: pair
-    for pair in (
-        ModelPair(
-            "smollm2",
-            EMBEDDED,
-            None,
-            "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
-            draft_file="smollm2-135m-instruct-feature-draft.safetensors",
-        ),
-        ModelPair(
-            "llama-1b-3b",
-            "meta-llama/Llama-3.2-3B-Instruct",
-            "meta-llama/Llama-3.2-1B-Instruct",
-            "Llama 3.2 1B drafts for 3B",
-            lookahead="fixed",
-        ),
-        ModelPair(
-            "llama-1b-8b",
-            "meta-llama/Llama-3.1-8B-Instruct",
-            "meta-llama/Llama-3.2-1B-Instruct",
-            "Llama 3.2 1B drafts for Llama 3.1 8B",
-            lookahead="fixed",
-        ),
-    )
-}
+_LLAMA: dict[str, Any] = {"draft": "meta-llama/Llama-3.2-1B-Instruct", "lookahead": "fixed"}
+_8B, _3B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"
+_PAIRS = (
+    ModelPair(
+        "smollm2",
+        EMBEDDED,
+        "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
+        draft_file="smollm2-135m-instruct-feature-draft.safetensors",
+    ),
+    ModelPair("llama-1b-3b", _3B, "Llama 3.2 1B drafts for 3B", **_LLAMA),
+    ModelPair("llama-1b-8b", _8B, "Llama 3.2 1B drafts for Llama 3.1 8B", **_LLAMA),
+)
+PAIRS = {pair.name: pair for pair in _PAIRS}
 
 
 def named_pair(name: str) -> ModelPair:
@@ -76,7 +64,5 @@ def named_pair(name: str) -> ModelPair:
 
 def pair_listing() -> str:
     """One line per named pair."""
-    return "\n".join(
-        f"{pair.name:<14}{pair.target} <- {pair.draft or 'prompt lookup'}  ({pair.description})"
-        for pair in PAIRS.values()
-    )
+    drafts = {name: pair.draft or "prompt lookup" for name, pair in PAIRS.items()}
+    return "\n".join(f"{p.name:<14}{p.target} <- {drafts[p.name]}  ({p.description})" for p in PAIRS.values())

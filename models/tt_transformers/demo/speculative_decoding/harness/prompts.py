@@ -39,8 +39,7 @@ def load_prompts(path: Path | str) -> list[Prompt]:
     """Read a prompts file.
 
     Raises:
-        BadInput: no such file, not UTF-8, not JSON, or an entry that is not {"prompt": non-empty text}; names the
-            entry.
+        BadInput: no such file, not UTF-8, not JSON, or an entry (named) that is not {"prompt": non-empty text}.
     """
     path = Path(path)
     try:
@@ -99,8 +98,7 @@ def tokenized(
     requests = [TokenizedPrompt(prompt, encode(prompt, tokenizer)) for prompt in prompts]
     for number, request in enumerate(requests, start=1):
         if len(request.token_ids) >= max_seq_len:
-            raise BadInput(
-                f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold it "
-                "and at least one new token; shorten it or raise --max-seq-len"
-            )
+            limit = f"--max-seq-len {max_seq_len} must hold it and at least one new token"
+            length = f"prompt {number} has {len(request.token_ids)} tokens"
+            raise BadInput(f"{length}, and {limit}; shorten it or raise --max-seq-len")
     return requests

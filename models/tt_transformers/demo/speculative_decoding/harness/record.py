@@ -47,9 +47,8 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
     """One prompt: tokens of both arms, and medians over the repeats of what was timed."""
     ours, plain = comparison.speculative, comparison.baseline
     rounds = ours[0].rounds
-    decode_s = comparison.typical(ours, lambda r: r.decode_s)
-    baseline_s = comparison.typical(plain, lambda r: r.decode_s)
-    ttft_ms = comparison.typical(ours, lambda r: r.ttft_ns / 1e6)
+    decode_s, baseline_s = (metrics.median([result.decode_s for result in arm]) for arm in (ours, plain))
+    ttft_ms, baseline_ttft_ms = (metrics.median([result.ttft_ns / 1e6 for result in arm]) for arm in (ours, plain))
     decode_tps = ratio(len(comparison.tokens) - 1, decode_s)
     baseline_tps = ratio(len(plain[0].tokens) - 1, baseline_s) if plain else None
     return {
@@ -66,8 +65,8 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
         "origins": ours[0].origins,
         "sources": ours[0].sources,
         "ttft_ms": ttft_ms,
-        "target_ttft_ms": comparison.typical(ours, lambda r: r.target_ttft_ns / 1e6),
-        "baseline_ttft_ms": comparison.typical(plain, lambda r: r.ttft_ns / 1e6),
+        "target_ttft_ms": metrics.median([result.target_ttft_ns / 1e6 for result in ours]),
+        "baseline_ttft_ms": baseline_ttft_ms,
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
         "decode_s_runs": [result.decode_s for result in ours],
@@ -79,8 +78,7 @@ def prompt_record(comparison: PromptComparison) -> dict[str, Any]:
         "drafted": ours[0].drafted,
         "accepted": ours[0].accepted,
         "accepted_per_position": metrics.accepted_per_position(rounds),
-        "acceptance_rate": metrics.acceptance_rate(rounds),
-        "tokens_per_round": metrics.tokens_per_round(rounds),
+        **_acceptance(rounds),
         "drafted_per_round": [r.drafted for r in rounds],
         "accepted_per_round": [r.accepted for r in rounds],
     }
@@ -92,6 +90,8 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
     timed = _batch_rounds(comparisons)
     steps = [step for comparison in comparisons for result in comparison.baseline for step in result.step_ns]
     model = metrics.RoundModel.measured(rounds, steps)
+    judged = [record["identical"] for record in records if record["identical"] is not None]
+    sources = [source for comparison in comparisons for source in comparison.speculative[0].sources if source]
     compared = [record for record in records if record["baseline_decode_s"] is not None]
     decode_s = _wall_clock(comparisons, records, "decode_s")
     baseline_s = _wall_clock(comparisons, records, "baseline_decode_s") if compared else None
@@ -99,20 +99,17 @@ def summary_record(comparisons: Sequence[PromptComparison], records: Sequence[di
     baseline_tps = ratio(_after_first([c.baseline[0] for c in comparisons]), baseline_s) if compared else None
     return {
         "prompts": len(records),
-        "identical": sum(row["identical"] for row in judged) if (judged := _judged(records)) else None,
+        "identical": sum(judged) if judged else None,
         "per_k": per_k(rounds),
-        "per_source": per_source(comparisons),
+        "per_source": dict(Counter(sources)),  # accepted tokens by the drafter that proposed them
         "new_tokens": sum(len(record["tokens"]) for record in records),
         "decode_s": decode_s,
         "baseline_decode_s": baseline_s,
         "decode_tps": decode_tps,
         "baseline_decode_tps": baseline_tps,
-        "rounds": sum(record["rounds"] for record in records),
-        "drafted": sum(record["drafted"] for record in records),
-        "accepted": sum(record["accepted"] for record in records),
+        **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "accepted_per_position": metrics.accepted_per_position(rounds),
-        "acceptance_rate": metrics.acceptance_rate(rounds),
-        "tokens_per_round": metrics.tokens_per_round(rounds),
+        **_acceptance(rounds),
         "alpha": model.alpha,
         "c": model.c,
         "v": model.v,
@@ -139,8 +136,9 @@ def _decode_tps(results: Sequence[GenerationResult]) -> float | None:
     return ratio(_after_first(results), sum(result.decode_s for result in results))
 
 
-def _judged(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [record for record in records if record["identical"] is not None]
+def _acceptance(rounds: Sequence[RoundRecord]) -> dict[str, float | None]:
+    rate, tokens = metrics.acceptance_rate(rounds), metrics.tokens_per_round(rounds)
+    return {"acceptance_rate": rate, "tokens_per_round": tokens}
 
 
 def _wall_clock(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]], key: str) -> float:
@@ -163,25 +161,17 @@ def _batch_rounds(comparisons: Sequence[PromptComparison]) -> list[RoundRecord]:
 
 def per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
     """One entry per number of tokens drafted in a round (0: plain rounds)."""
-    entries = []
-    for k in sorted({r.drafted for r in rounds}):
-        of_k = [r for r in rounds if r.drafted == k]
-        entries.append(
-            {
-                "k": k,
-                "rounds": len(of_k),
-                "acceptance_rate": metrics.acceptance_rate(of_k),
-                "tokens_per_round": metrics.tokens_per_round(of_k),
-                "verify_ms": metrics.median([r.verify_ns / 1e6 for r in of_k]),
-                "draft_ms": metrics.median([r.draft_ns / 1e6 for r in of_k]),
-            }
-        )
-    return entries
-
-
-def per_source(comparisons: Sequence[PromptComparison]) -> dict[str, int]:
-    """Accepted tokens by the drafter that proposed them."""
-    return dict(Counter(source for comparison in comparisons for source in comparison.speculative[0].sources if source))
+    by_k = {k: [r for r in rounds if r.drafted == k] for k in sorted({r.drafted for r in rounds})}
+    return [
+        {
+            "k": k,
+            "rounds": len(of_k),
+            **_acceptance(of_k),
+            "verify_ms": metrics.median([r.verify_ns / 1e6 for r in of_k]),
+            "draft_ms": metrics.median([r.draft_ns / 1e6 for r in of_k]),
+        }
+        for k, of_k in by_k.items()
+    ]
 
 
 def _after_first(results: Sequence[GenerationResult]) -> int:
@@ -190,9 +180,7 @@ def _after_first(results: Sequence[GenerationResult]) -> int:
 
 def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode: Decode) -> dict[str, Any]:
     """One arm's whole result, ready for json; result_file() adds what is said once for a file."""
-    prompts = [prompt_record(comparison) for comparison in compared]
-    for row in prompts:
-        row["token_texts"] = token_texts(row["tokens"], decode)
+    prompts = [prompt_record(one) | {"token_texts": token_texts(one.tokens, decode)} for one in compared]
     return {
         "schema": SCHEMA,
         **options.settings,
@@ -214,10 +202,7 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
     """
     program, *arguments = sys.argv if command is None else command
     words = [Path(program).stem, *(Path(word).name if Path(word).is_absolute() else word for word in arguments)]
-    return {
-        "created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "command": " ".join(map(shlex.quote, words)),
-    }
+    return {"created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "command": " ".join(map(shlex.quote, words))}
 
 
 def token_texts(tokens: Sequence[int], decode: Decode) -> list[str]:

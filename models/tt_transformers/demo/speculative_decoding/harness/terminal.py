@@ -180,12 +180,8 @@ def result_table(record: dict[str, Any]) -> ScreenTable:
             str(len(row["tokens"])),
             number(row["baseline_ttft_ms"], 0),
             number(row["ttft_ms"], 0),
-            number(row["baseline_decode_tps"], 1),
-            number(row["decode_tps"], 1),
-            speedup(row["speedup"]),
-            number(row["acceptance_rate"], 2),
-            number(row["tokens_per_round"], 2),
-            equal_cell(row),
+            *_speed_cells(row),
+            MISSING if row["identical"] is None else "yes" if row["identical"] else f"no, at {row['first_divergence']}",
         )
         for row in record["prompts"]
     ]
@@ -194,13 +190,8 @@ def result_table(record: dict[str, Any]) -> ScreenTable:
         "all, tok/s in total" if several else "all",
         str(sum(row["prompt_tokens"] for row in record["prompts"])),
         str(total["new_tokens"]),
-        "",
-        "",
-        number(total["baseline_decode_tps"], 1),
-        number(total["decode_tps"], 1),
-        speedup(total["speedup"]),
-        number(total["acceptance_rate"], 2),
-        number(total["tokens_per_round"], 2),
+        *("", ""),
+        *_speed_cells(total),
         MISSING if total["identical"] is None else f"{total['identical']}/{total['prompts']}",
     )
     return ScreenTable("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
@@ -223,6 +214,16 @@ def rounds_table(record: dict[str, Any]) -> ScreenTable:
     return ScreenTable("rounds by the number of tokens they drafted", [*map(Column, headings)], rows)
 
 
+def _speed_cells(row: dict[str, Any]) -> list[str]:
+    """Of a prompt or of all: tok/s of both arms, speedup, acceptance, tokens per round."""
+    rates = [number(row[name], 1) for name in ("baseline_decode_tps", "decode_tps")]
+    return [
+        *rates,
+        speedup(row["speedup"]),
+        *(number(row[name], 2) for name in ("acceptance_rate", "tokens_per_round")),
+    ]
+
+
 def number(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
@@ -231,21 +232,11 @@ def speedup(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}x"
 
 
-def equal_cell(row: dict[str, Any]) -> str:
-    if row["identical"] is None:
-        return MISSING
-    if row["identical"]:
-        return "yes"
-    return f"no, at {row['first_divergence']}"
-
-
 def verdict(record: dict[str, Any]) -> str:
     """One paragraph: did speculation pay on this machine, and why."""
     total, split = record["summary"], record["summary"]["time_split"]
     whole = sum(split.values())
-    shares = (
-        ", ".join(f"{name[:-2]} {100 * seconds / whole:.0f}%" for name, seconds in split.items()) if whole else MISSING
-    )
+    shares = [f"{name[:-2]} {100 * seconds / whole:.0f}%" for name, seconds in split.items()] if whole else [MISSING]
     if total["speedup"] is None:
         opening = "Plain decoding was not run, so whether speculation paid is not measured."
     else:
@@ -270,9 +261,8 @@ def verdict(record: dict[str, Any]) -> str:
             f"A drafted token cost {total['c']:.3f} of a plain target step (c), verifying a draft {total['v']:.2f} "
             f"(v); from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
         )
-    parts.append(f"Speculative decoding time went to: {shares}.")
+    parts.append(f"Speculative decoding time went to: {', '.join(shares)}.")
     if len(total["per_source"]) > 1:
-        parts.append(
-            "Accepted tokens by drafter: " + ", ".join(f"{n} {c}" for n, c in total["per_source"].items()) + "."
-        )
+        by_drafter = [f"{name} {count}" for name, count in total["per_source"].items()]
+        parts.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
     return " ".join(parts)

@@ -11,14 +11,15 @@ TT_METAL_SIMULATOR and TT_METAL_SLOW_DISPATCH_MODE=1; a prefill takes about 70 s
 
 import json
 import os
-from contextlib import contextmanager
 
 import pytest
 import torch
 
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh, slow_dispatch
+
 VOCAB, DIM, HEADS, KV_HEADS, HEAD_DIM = 1024, 512, 8, 2, 64
-TRACE_REGION_SIZE = 30_000_000
-SLOW_DISPATCH = os.environ.get("TT_METAL_SLOW_DISPATCH_MODE") == "1"
 
 
 def pytest_configure(config):
@@ -39,12 +40,9 @@ def write_checkpoint(folder, seed: int) -> str:
     shapes = {
         "model.embed_tokens": (VOCAB, DIM),
         "lm_head": (VOCAB, DIM),
-        f"{prefix}.self_attn.q_proj": (q, DIM),
-        f"{prefix}.self_attn.k_proj": (kv, DIM),
-        f"{prefix}.self_attn.v_proj": (kv, DIM),
+        **{f"{prefix}.self_attn.{name}_proj": (rows, DIM) for name, rows in (("q", q), ("k", kv), ("v", kv))},
         f"{prefix}.self_attn.o_proj": (DIM, q),
-        f"{prefix}.mlp.gate_proj": (2 * DIM, DIM),
-        f"{prefix}.mlp.up_proj": (2 * DIM, DIM),
+        **{f"{prefix}.mlp.{name}_proj": (2 * DIM, DIM) for name in ("gate", "up")},
         f"{prefix}.mlp.down_proj": (DIM, 2 * DIM),
     }
     weights = {f"{name}.weight": 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
@@ -75,12 +73,8 @@ def write_checkpoint(folder, seed: int) -> str:
         "pre_tokenizer": {"type": "Whitespace"},
         "model": {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(VOCAB)}, "unk_token": "t2"},
     }
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "t0",
-        "eos_token": "t1",
-        "unk_token": "t2",
-    }
+    special = {"bos_token": "t0", "eos_token": "t1", "unk_token": "t2"}
+    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
     folder.mkdir()
     save_file({name: w.bfloat16() for name, w in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     for name, content in {"config": config, "tokenizer": tokenizer, "tokenizer_config": tokenizer_config}.items():
@@ -112,9 +106,6 @@ def reference(checkpoint):
 def mesh_device(tmp_path_factory):
     """One device. Weight caches go to a temporary directory: a random model must not meet an older one's."""
     pytest.importorskip("ttnn", reason="ttnn is not installed, so there is no Tenstorrent device to open")
-    from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
-    from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
-
     try:
         ttnn = load_upstream().ttnn
     except ModelUnavailable as reason:
@@ -127,30 +118,16 @@ def mesh_device(tmp_path_factory):
         pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
     if devices == 0:
         pytest.skip("ttnn finds no device")
-    with _environment(TT_CACHE_PATH=str(tmp_path_factory.mktemp("tensor_cache")), HF_MODEL=None):
-        mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=0 if SLOW_DISPATCH else TRACE_REGION_SIZE)
-        try:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TT_CACHE_PATH", str(tmp_path_factory.mktemp("tensor_cache")))
+        environment.delenv("HF_MODEL", raising=False)
+        with opened_mesh(1, 1) as mesh:
             yield mesh
-        finally:
-            ttnn.close_mesh_device(mesh)
-
-
-@contextmanager
-def _environment(**wanted):
-    found = {name: os.environ.pop(name, None) for name in wanted}
-    os.environ.update({name: value for name, value in wanted.items() if value is not None})
-    try:
-        yield
-    finally:
-        for name, value in found.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["untraced", "traced"])
 def enable_trace(request):
     """Both ways; slow dispatch, and so the simulator, has no traces."""
-    if request.param and SLOW_DISPATCH:
+    if request.param and slow_dispatch():
         pytest.skip("TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces")
     return request.param

@@ -11,7 +11,7 @@ import torch
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models
+from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
 
 # In fp32 each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation or more: no
 # rounding of the device's decides between two.
@@ -24,6 +24,12 @@ LIMIT = 8
 def pcc(rows, expected):
     """Pearson correlation of two tensors' entries."""
     return float(torch.corrcoef(torch.stack([rows.flatten().double(), expected.flatten().double()]))[0, 1])
+
+
+def worst(rows, reference, context, verified):
+    """The least correlation of a verified token's row with the reference's logits for it."""
+    expected = reference(context + verified)[len(context) :]
+    return min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True))
 
 
 @contextmanager
@@ -61,9 +67,7 @@ def test_every_row_of_three_verifies(target, reference):
     context = list(PROMPT)
     for verified, accepted in (([7, 100, 200, 300], 1), ([8, 400, 500, 600], 3), ([9, 700, 800, 900], 0)):
         rows = target.forward(torch.tensor([verified]), [len(context)]).values[0]
-        expected = reference(context + verified)[len(context) :]
-        correlations = [pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)]
-        assert min(correlations) > 0.99, f"position {len(context)}: {correlations}"
+        assert worst(rows, reference, context, verified) > 0.99, f"position {len(context)}"
         context += verified[: 1 + accepted]
 
 
@@ -76,14 +80,14 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     target.prefill([PROMPT])
     verified = [7, 100, 200, 300]
     rows = target.forward(torch.tensor([verified]), [len(PROMPT)]).values[0]
-    expected = reference(PROMPT + verified)[len(PROMPT) :]
-    assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) < 0.99
+    assert worst(rows, reference, PROMPT, verified) < 0.99
 
 
 class ScriptedDrafter:
     """Knows the text, and is right about as many tokens of each draft as the script says."""
 
-    name, feature_layers = "scripted", ()
+    name = "scripted"
+    feature_layers: tuple[int, ...] = ()
 
     def __init__(self, prompt, text, right):
         self.prompt, self.text, self.right = prompt, text, list(right)
@@ -118,10 +122,7 @@ def test_speculation_is_greedy_decoding(greedy_text, target):
 
 def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, enable_trace, greedy_text):
     """The model drafts for itself, so rounds are fully accepted and the draft catches up with two tokens."""
-    requests = [
-        ModelRequest(model_id=checkpoint, tokens_per_user=(4,)),
-        ModelRequest(model_id=checkpoint, tokens_per_user=(1, 2)),
-    ]
+    requests = pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])
     with opened(mesh_device, enable_trace, requests) as (target, draft):
         generator = SpeculativeGenerator(target, ModelDrafter(draft), num_draft_tokens=3)
         (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
@@ -135,13 +136,9 @@ def test_two_users_in_one_verify(mesh_device, checkpoint, enable_trace, referenc
         runner.prefill([PROMPT, OTHER])
         both = runner.forward(torch.tensor([[7, 8, 9], [10, 11, 12]]), [len(PROMPT), len(OTHER)]).values
         alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)]).values
-    for rows, context, verified in (
-        (both[0], PROMPT, [7, 8, 9]),
-        (both[1], OTHER, [10, 11, 12]),
-        (alone[1], OTHER, [10, 13, 14]),
-    ):
-        expected = reference(context + verified)[len(context) :]
-        assert min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True)) > 0.99
+    assert worst(both[0], reference, PROMPT, [7, 8, 9]) > 0.99
+    assert worst(both[1], reference, OTHER, [10, 11, 12]) > 0.99
+    assert worst(alone[1], reference, OTHER, [10, 13, 14]) > 0.99
 
 
 def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, enable_trace, reference):

@@ -15,13 +15,8 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.runner import Rows, check_features
+from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
-from models.tt_transformers.demo.speculative_decoding.tt.loading import (
-    LoadedModel,
-    check_environment,
-    load_upstream,
-    model_environment,
-)
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
@@ -29,14 +24,16 @@ from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRu
 class StockRunner(TTModelRunner):
     """One user, one token per forward, nothing of ours in the model: the baseline that a pair is measured against.
 
-    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does, else on the host (with a
-    warning).
+    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does; else, warned, on the host.
     """
 
-    def __init__(self, model: LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
+    def __init__(self, model: loading.LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
         super().__init__(model, max_tokens_per_user=1, enable_trace=enable_trace)
         self._page_table = torch.tensor([model.cache.table_row(0)], dtype=torch.int32)
-        self._greedy = _greedy_on_device() if sample_on_device else None
+        self._greedy = None  # upstream's request for argmax on the device, as simple_text_demo makes it
+        if sample_on_device:
+            sampling = importlib.import_module("models.common.sampling")
+            self._greedy = sampling.SamplingParams(temperature=0.0, top_k=32, top_p=0.08)
         self._fresh = True  # the first decode after a prefill must not go on from the last generation's device state
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -69,8 +66,7 @@ class StockRunner(TTModelRunner):
         argmax_only: bool = False,
         features: Sequence[int] = (),
     ) -> Rows:
-        """See ModelRunner; T is 1. On-device sampling feeds its own token back, which for plain decoding is the same
-        one."""
+        """See ModelRunner; T is 1. On-device sampling feeds back its own token: the same one in plain decoding."""
         check_features(self, features)
         if tokens.shape != (1, 1):
             raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")
@@ -113,32 +109,18 @@ def open_stock(
     Raises:
         BadInput, ModelUnavailable.
     """
-    check_environment(model_id)
-    upstream = load_upstream()
+    loading.check_environment(model_id)
+    upstream = loading.load_upstream()
     common = importlib.import_module("models.tt_transformers.tt.common")
     if not hasattr(common, "create_tt_model"):
         raise ModelUnavailable("models.tt_transformers.tt.common has no create_tt_model; use tt-metal of 2026-06-22")
     cache = CacheLayout(1, max_seq_len)
-    precision = getattr(upstream.DecodersPrecision, optimizations)
-    with model_environment(model_id):
-        args, transformer, kv_cache, _ = common.create_tt_model(
-            mesh_device,
-            instruct=True,
-            max_batch_size=1,
-            optimizations=lambda model_args: precision(model_args.n_layers, model_args.model_name),
-            max_seq_len=upstream.get_padded_prefill_len(max_seq_len),
-            paged_attention_config=upstream.PagedAttentionConfig(
-                block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks
-            ),
-        )
+    paging = upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks)
+    options = loading.model_options(upstream, batch=1, max_seq_len=max_seq_len, optimizations=optimizations)
+    with loading.model_environment(model_id):
+        args, transformer, kv_cache, _ = common.create_tt_model(mesh_device, paged_attention_config=paging, **options)
     writes = RowWrites(upstream.ttnn.experimental)  # unused: the stock Attention writes as it always did
-    model = LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
-    supported = bool(getattr(transformer, "_supports_on_device_sampling", False))
-    on_device = supported if sample_on_device is None else sample_on_device
-    return StockRunner(model, enable_trace=enable_trace, sample_on_device=on_device)
-
-
-def _greedy_on_device() -> Any:
-    """Upstream's request for argmax on the device, as simple_text_demo makes it."""
-    sampling = importlib.import_module("models.common.sampling")
-    return sampling.SamplingParams(temperature=0.0, top_k=32, top_p=0.08)
+    model = loading.LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
+    if sample_on_device is None:
+        sample_on_device = bool(getattr(transformer, "_supports_on_device_sampling", False))
+    return StockRunner(model, enable_trace=enable_trace, sample_on_device=sample_on_device)

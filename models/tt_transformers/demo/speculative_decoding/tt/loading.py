@@ -17,7 +17,7 @@ import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,44 +33,33 @@ _TT = "models.tt_transformers.tt"
 _WRITTEN_FOR = (
     "this package is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
 )
-# (module, attribute path, parameters that are passed by name)
-_EXPECTED = (
-    ("ttnn", "slice", ()),
-    ("ttnn", "argmax", ()),
-    ("ttnn", "to_torch", ()),
-    ("ttnn", "get_device_tensors", ()),
-    ("ttnn", "get_memory_view", ()),
-    ("ttnn", "BufferType.DRAM", ()),
-    ("ttnn", "BufferType.TRACE", ()),
-    ("ttnn", "bfloat8_b", ()),
-    ("ttnn", "release_trace", ()),
-    ("ttnn", "synchronize_device", ()),
-    (f"{_TT}.common", "PagedAttentionConfig", ("block_size", "max_num_blocks")),
-    (f"{_TT}.common", "get_padded_prefill_len", ()),
-    (f"{_TT}.model_config", "ModelArgs", ("instruct", "max_batch_size", "optimizations", "max_seq_len")),
-    (f"{_TT}.model_config", "ModelArgs.load_state_dict", ()),
-    (f"{_TT}.model_config", "ModelArgs.weight_cache_path", ()),
-    (f"{_TT}.model_config", "ModelArgs.get_state_dict_prefix", ()),
-    (f"{_TT}.model_config", "DecodersPrecision.performance", ()),
-    (f"{_TT}.model_config", "DecodersPrecision.accuracy", ()),
-    (f"{_TT}.model_config", "TensorGroup.KV_CACHE", ()),
-    (f"{_TT}.attention", "Attention.forward_decode", ()),
-    (f"{_TT}.model", "Transformer", ("paged_attention_config", "attention_class")),
-    (f"{_TT}.model", "Transformer.ttnn_decode_forward", ()),
-    (f"{_TT}.model", "Transformer.prepare_inputs_prefill", ("page_table",)),
-    (
-        f"{_TT}.model",
-        "Transformer.ttnn_prefill_forward",
-        ("rot_mats_global", "page_table", "kv_cache", "get_last_token"),
-    ),
-    (f"{_TT}.model", "Transformer.process_logits_after_prefill_trace", ("last_token_idx",)),
-    (f"{_TT}.generator", "Generator.decode_forward", ("page_table", "kv_cache", "enable_trace", "read_from_device")),
-    (
-        f"{_TT}.generator",
-        "Generator.prefill_forward_text",
-        ("page_table", "kv_cache", "prompt_lens", "enable_trace", "warmup_prefill"),
-    ),
-)
+_TTNN = ("slice", "argmax", "to_torch", "get_device_tensors", "get_memory_view", "BufferType.DRAM", "BufferType.TRACE")
+# Module -> attribute path -> the parameters that are passed by name.
+_EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
+    "ttnn": dict.fromkeys((*_TTNN, "bfloat8_b", "release_trace", "synchronize_device"), ()),
+    f"{_TT}.common": {"PagedAttentionConfig": ("block_size", "max_num_blocks"), "get_padded_prefill_len": ()},
+    f"{_TT}.model_config": {
+        "ModelArgs": ("instruct", "max_batch_size", "optimizations", "max_seq_len"),
+        "ModelArgs.load_state_dict": (),
+        "ModelArgs.weight_cache_path": (),
+        "ModelArgs.get_state_dict_prefix": (),
+        "DecodersPrecision.performance": (),
+        "DecodersPrecision.accuracy": (),
+        "TensorGroup.KV_CACHE": (),
+    },
+    f"{_TT}.attention": {"Attention.forward_decode": ()},
+    f"{_TT}.model": {
+        "Transformer": ("paged_attention_config", "attention_class"),
+        "Transformer.ttnn_decode_forward": (),
+        "Transformer.prepare_inputs_prefill": ("page_table",),
+        "Transformer.ttnn_prefill_forward": ("rot_mats_global", "page_table", "kv_cache", "get_last_token"),
+        "Transformer.process_logits_after_prefill_trace": ("last_token_idx",),
+    },
+    f"{_TT}.generator": {
+        "Generator.decode_forward": ("page_table", "kv_cache", "enable_trace", "read_from_device"),
+        "Generator.prefill_forward_text": ("page_table", "kv_cache", "prompt_lens", "enable_trace", "warmup_prefill"),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -94,34 +83,22 @@ def load_upstream() -> Upstream:
     Raises:
         ModelUnavailable: one of them is not there, or lacks something expected; the message names it.
     """
-    for module, path, parameters in _EXPECTED:
-        _require(module, path, parameters)
-    modules = {
-        name: importlib.import_module(f"{_TT}.{name}")
-        for name in ("common", "model_config", "attention", "model", "generator")
-    }
-    return Upstream(
-        ttnn=importlib.import_module("ttnn"),
-        ModelArgs=modules["model_config"].ModelArgs,
-        DecodersPrecision=modules["model_config"].DecodersPrecision,
-        TensorGroup=modules["model_config"].TensorGroup,
-        Attention=modules["attention"].Attention,
-        Transformer=modules["model"].Transformer,
-        Generator=modules["generator"].Generator,
-        PagedAttentionConfig=modules["common"].PagedAttentionConfig,
-        get_padded_prefill_len=modules["common"].get_padded_prefill_len,
-    )
+    found: dict[str, Any] = {}  # by what the attribute path begins with
+    for module, paths in _EXPECTED.items():
+        for path, parameters in paths.items():
+            _require(module, path, parameters)
+            name = path.split(".")[0]
+            found[name] = getattr(importlib.import_module(module), name)
+    names = [field.name for field in fields(Upstream) if field.name in found]
+    return Upstream(ttnn=importlib.import_module("ttnn"), **{name: found[name] for name in names})
 
 
 def _require(module: str, path: str, parameters: tuple[str, ...]) -> None:
     try:
         found: Any = importlib.import_module(module)
     except ImportError as error:
-        remedy = (
-            "pip install ttnn"
-            if module == "ttnn"
-            else "put a tt-metal checkout on PYTHONPATH and install its requirements"
-        )
+        checkout = "put a tt-metal checkout on PYTHONPATH and install its requirements"
+        remedy = "pip install ttnn" if module == "ttnn" else checkout
         raise ModelUnavailable(f"{module} cannot be imported ({error}); {remedy}") from error
     for name in path.split("."):
         if not hasattr(found, name):
@@ -148,16 +125,14 @@ def model_cache_path(model_id: str) -> str:
 def model_environment(model_id: str) -> Iterator[None]:
     """HF_MODEL and TT_CACHE_PATH as ModelArgs must find them for this model; afterwards both are as they were."""
     wanted = {"HF_MODEL": model_id, "TT_CACHE_PATH": model_cache_path(model_id)}
-    found = {name: os.environ.get(name) for name in wanted}
+    found = {name: os.environ[name] for name in wanted if name in os.environ}
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for name, value in found.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in wanted:
+            os.environ.pop(name, None)
+        os.environ.update(found)
 
 
 def check_environment(*model_ids: str) -> None:
@@ -168,20 +143,23 @@ def check_environment(*model_ids: str) -> None:
     found = os.environ.get("HF_MODEL")
     names = [model_id.rstrip("/").split("/")[-1] for model_id in model_ids]
     if found and found.rstrip("/").split("/")[-1] not in names:
-        raise BadInput(
-            f"HF_MODEL is {found}, but {' and '.join(model_ids)} were asked for; unset HF_MODEL or set it to the first"
-        )
+        asked = " and ".join(model_ids)
+        raise BadInput(f"HF_MODEL is {found}, but {asked} were asked for; unset HF_MODEL or set it to the first")
+
+
+def model_options(upstream: Upstream, *, batch: int, max_seq_len: int, optimizations: str) -> dict[str, Any]:
+    """What upstream's ModelArgs and create_tt_model are told of a model; see read_model_args."""
+    precision = getattr(upstream.DecodersPrecision, optimizations)
+    return {
+        "instruct": True,
+        "max_batch_size": batch,
+        "optimizations": lambda model_args: precision(model_args.n_layers, model_args.model_name),
+        "max_seq_len": upstream.get_padded_prefill_len(max_seq_len),
+    }
 
 
 def read_model_args(
-    upstream: Upstream,
-    mesh_device: Any,
-    model_id: str,
-    *,
-    batch: int,
-    max_seq_len: int,
-    optimizations: str,
-    instruct: bool = True,
+    upstream: Upstream, mesh_device: Any, model_id: str, *, batch: int, max_seq_len: int, optimizations: str
 ) -> Any:
     """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights.
 
@@ -197,24 +175,15 @@ def read_model_args(
         raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")
     rows, columns = tuple(mesh_device.shape)
     if rows != 1:
-        raise BadInput(
-            f"a mesh of {rows}x{columns} devices, over whose rows upstream would split the users; open one row, "
-            f"such as 1x{columns}"
-        )
-    precision = getattr(upstream.DecodersPrecision, optimizations)
+        split = f"a mesh of {rows}x{columns} devices, over whose rows upstream would split the users"
+        raise BadInput(f"{split}; open one row, such as 1x{columns}")
+    options = model_options(upstream, batch=batch, max_seq_len=max_seq_len, optimizations=optimizations)
     try:
         with model_environment(model_id):
-            args = upstream.ModelArgs(
-                mesh_device,
-                instruct=instruct,
-                max_batch_size=batch,
-                optimizations=lambda model_args: precision(model_args.n_layers, model_args.model_name),
-                max_seq_len=upstream.get_padded_prefill_len(max_seq_len),
-            )
+            args = upstream.ModelArgs(mesh_device, **options)
     except AssertionError as error:  # upstream's own check of heads against devices
-        raise BadInput(
-            f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}; open a smaller mesh"
-        ) from error
+        refused = f"{model_id} cannot run on a mesh of {rows}x{columns} devices"
+        raise BadInput(f"{refused}: {error}; open a smaller mesh") from error
     except OSError as error:  # transformers: no such model, no network, no access
         raise ModelUnavailable(f"{model_id} cannot be read: {error}") from error
     if args.max_context_len and max_seq_len > args.max_context_len:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -61,19 +61,15 @@ def opened_mesh(rows: int, columns: int, **options: Any) -> Iterator[Any]:
     taken down again afterwards.
 
     Args:
-        options: of ttnn.open_mesh_device.
+        options: of ttnn.open_mesh_device; the trace region holds a pair's traces, unless another size is given.
     """
     import ttnn
 
-    several = rows * columns > 1
-    if several:
-        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
-    try:
+    options = {"trace_region_size": 0 if slow_dispatch() else TRACE_REGION_SIZE, **options}
+    with ExitStack() as opened:
+        if rows * columns > 1:
+            opened.callback(ttnn.set_fabric_config, ttnn.FabricConfig.DISABLED)
+            ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
         mesh = ttnn.open_mesh_device(ttnn.MeshShape(rows, columns), **options)
-        try:
-            yield mesh
-        finally:
-            ttnn.close_mesh_device(mesh)
-    finally:
-        if several:
-            ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
+        opened.callback(ttnn.close_mesh_device, mesh)
+        yield mesh

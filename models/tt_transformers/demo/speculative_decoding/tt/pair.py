@@ -16,14 +16,8 @@ from models.tt_transformers.demo.speculative_decoding.drafters import check_same
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
+from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
-from models.tt_transformers.demo.speculative_decoding.tt.loading import (
-    Upstream,
-    check_environment,
-    load_model,
-    load_upstream,
-    read_model_args,
-)
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
@@ -84,11 +78,8 @@ def pair_requests(
         return [target]
     logits, kept = sampling or confidence_stop, draft_head_token_ids
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-    steps = (1, 2)
-    return [
-        target,
-        ModelRequest(model_id=draft_id, tokens_per_user=steps, ids=not logits, logits=logits, head_token_ids=kept),
-    ]
+    draft = ModelRequest(model_id=draft_id, tokens_per_user=(1, 2), ids=not logits, logits=logits, head_token_ids=kept)
+    return [target, draft]
 
 
 def open_models(
@@ -116,17 +107,15 @@ def open_models(
     """
     batches = [request.compiled_batch(users) for request in requests]
     cache = CacheLayout(users, max_seq_len)
-    check_environment(*(request.model_id for request in requests))
-    upstream = load_upstream()
+    loading.check_environment(*(request.model_id for request in requests))
+    upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
     if traced and slow_dispatch():
-        raise BadInput(
-            "enable_trace=True, but TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces; unset it or "
-            "run with enable_trace=False"
-        )
+        reason = "TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces"
+        raise BadInput(f"enable_trace=True, but {reason}; unset it or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
     args = [
-        read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
         for request, batch in zip(requests, batches, strict=True)
     ]
     for request, model_args in zip(requests[1:], args[1:], strict=True):
@@ -142,7 +131,7 @@ def open_models(
     with ExitStack() as on_failure:
         for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
             with watch_load(request.model_id) as watch:
-                model = load_model(upstream, mesh_device, model_args, cache, head=head)
+                model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
@@ -174,7 +163,7 @@ def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRe
         runner.capture()
 
 
-def _device_memory(upstream: Upstream, mesh_device: Any) -> tuple[int, int]:
+def _device_memory(upstream: loading.Upstream, mesh_device: Any) -> tuple[int, int]:
     """(free DRAM, trace region) in bytes per device; the allocator keeps all devices of a mesh in step."""
     ttnn = upstream.ttnn
     dram = ttnn.get_memory_view(mesh_device, ttnn.BufferType.DRAM)

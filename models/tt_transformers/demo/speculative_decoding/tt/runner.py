@@ -187,7 +187,5 @@ class TTModelRunner:
     def _check_finite(self, logits: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
         for user, (rows, start, length) in enumerate(zip(logits, positions, lengths, strict=True)):
             if start != IDLE and not bool(torch.isfinite(rows[:length]).all()):
-                raise ModelFailure(
-                    f"{self.name} returned NaN or infinite logits at positions {start} to {start + length - 1} of user "
-                    f"{user}"
-                )
+                where = f"positions {start} to {start + length - 1} of user {user}"
+                raise ModelFailure(f"{self.name} returned NaN or infinite logits at {where}")
