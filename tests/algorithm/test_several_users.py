@@ -24,7 +24,7 @@ from models.tt_transformers.demo.speculative_decoding import (
 )
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 
 VOCAB = 32
@@ -89,10 +89,10 @@ def test_each_user_has_a_stop_of_his_own(drafter):
     generator = SpeculativeGenerator(runner(), DRAFTERS[drafter](len(PROMPTS)), num_draft_tokens=3)
     ends_at, holds = texts[1][6], len(PROMPTS[2]) + 9
     stops = [
-        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=5))[0],
-        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT, stop_token_ids=[ends_at]))[0],
+        generator.stop_conditions(max_new_tokens=5),
+        generator.stop_conditions(max_new_tokens=LIMIT, stop_token_ids=[ends_at]),
         StopConditions(max_new_tokens=LIMIT, max_seq_len=holds),
-        generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT))[0],
+        generator.stop_conditions(max_new_tokens=LIMIT),
     ]
     expected = [texts[0][:5], texts[1][: texts[1].index(ends_at) + 1], texts[2][:9], texts[3]]
     for results in (generator.generate(PROMPTS, stops=stops), decode_plainly(runner(), PROMPTS, stop=stops)):
@@ -115,7 +115,7 @@ def test_stops_that_do_not_fit_are_refused(stops, named):
 
 def test_plain_decoding_of_several_users():
     generator = SpeculativeGenerator(runner(), None)
-    stop = generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=LIMIT))[0]
+    stop = generator.stop_conditions(max_new_tokens=LIMIT)
     for width in (1, 4):
         results = decode_plainly(runner(), PROMPTS, stop=stop, width=width)
         for prompt, result in zip(PROMPTS, results):
@@ -199,7 +199,7 @@ class TestFixedWidth:
         plain = decode_plainly(
             target,
             [PROMPTS[3]],
-            stop=generator.stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=100))[0],
+            stop=generator.stop_conditions(max_new_tokens=100),
             width=5,
         )[0]
         assert ours.tokens == plain.tokens and ours.finish_reason == "max_seq_len"

@@ -25,7 +25,6 @@ from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchMode
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 TOKENS, REPEATS = 48, 9
@@ -52,7 +51,7 @@ def bench(dtype: str) -> None:
         drafter = FeatureDrafter.from_file(draft_path, model)
         for k in (1, 2, 3, 4):
             arms[f"feature draft, K={k}"] = lambda k=k: SpeculativeGenerator(runner, drafter, num_draft_tokens=k)
-    stop = SpeculativeGenerator(runner).stop_conditions(GenerationRequest(prompts=[[0]], max_new_tokens=TOKENS))[0]
+    stop = SpeculativeGenerator(runner).stop_conditions(max_new_tokens=TOKENS)
     ratios: dict[str, list[float]] = {name: [] for name in [*arms, "generate"]}
     steps: list[float] = []
     host: list[float] = []

@@ -18,8 +18,8 @@ from measuring.report import main as report
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.harness import device_run
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import check_record
 from models.tt_transformers.demo.speculative_decoding.harness.device_run import run_on_device
-from models.tt_transformers.demo.speculative_decoding.harness.device_tests import check_record
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly

@@ -3,6 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ten sample prompts, 1B -> 3B, against the stock target in the same session."""
 
-from models.tt_transformers.demo.speculative_decoding.harness import device_tests
+from models.tt_transformers.demo.speculative_decoding.harness import device_cases
 
-pytest_generate_tests, test_ten_prompts = device_tests.of_pair("llama-1b-3b", (2, 4), num_prompts=10, timeout_s=7200)
+pytest_generate_tests, test_ten_prompts = device_cases.of_pair("llama-1b-3b", (2, 4), num_prompts=10, timeout_s=7200)

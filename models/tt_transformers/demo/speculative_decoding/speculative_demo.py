@@ -114,17 +114,17 @@ def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bo
 
 def pytest_generate_tests(metafunc: Any) -> None:
     """pytest's hook: the demo's cases on a device. (So that this file needs no pytest to be a command line.)"""
-    from models.tt_transformers.demo.speculative_decoding.harness.device_tests import DEMO_CASES, on_device
+    from models.tt_transformers.demo.speculative_decoding.harness.device_cases import DEMO_CASES, on_device
 
     on_device(metafunc, "case", DEMO_CASES, timeout_s=7200)
 
 
 def test_speculative_demo(case, optimizations, mesh_device, device_params, reset_seeds):
     """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
-    from models.tt_transformers.demo.speculative_decoding.harness import device_tests
+    from models.tt_transformers.demo.speculative_decoding.harness import device_cases
 
-    options = device_tests.sample_run(**case, optimizations=optimizations)
-    device_tests.check_record(device_tests.run_on_device(mesh_device, options))
+    options = device_cases.sample_run(**case, optimizations=optimizations)
+    device_cases.check_record(device_cases.run_on_device(mesh_device, options))
 
 
 if __name__ == "__main__":

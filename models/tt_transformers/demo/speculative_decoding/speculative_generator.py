@@ -262,7 +262,7 @@ class SpeculativeGenerator:
         request = GenerationRequest.of(request, **options)
         sequences = [
             SequenceState(prompt=self._token_ids(prompt), stop=stop)
-            for prompt, stop in zip(request.prompts, self.stop_conditions(request), strict=True)
+            for prompt, stop in zip(request.prompts, self._stops(request), strict=True)
         ]
         for token in (token for sequence in sequences for token in sequence.prompt):
             if not 0 <= token < self.target.vocab_size:
@@ -272,17 +272,29 @@ class SpeculativeGenerator:
             seeds = [self.sampling.seed + user for user in range(len(sequences))]
         return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
 
-    def stop_conditions(self, request: GenerationRequest) -> list[StopConditions]:
-        """When each sequence of the request ends; BadInput if it may grow longer than the target holds."""
+    def stop_conditions(
+        self,
+        *,
+        max_new_tokens: int = 128,
+        stop_token_ids: Sequence[int] | None = None,
+        stop_strings: Sequence[str] = (),
+    ) -> StopConditions:
+        """When a sequence of this target ends; see GenerationRequest."""
+        return StopConditions(
+            max_new_tokens=max_new_tokens,
+            max_seq_len=self.target.max_seq_len,
+            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
+            stop_strings=tuple(stop_strings),
+            decode=decoder(self.tokenizer) if self.tokenizer else None,
+        )
+
+    def _stops(self, request: GenerationRequest) -> Sequence[StopConditions]:
+        """One per prompt; BadInput if one lets a sequence grow longer than the target holds."""
         if request.stops is None:
-            shared = StopConditions(
+            shared = self.stop_conditions(
                 max_new_tokens=request.max_new_tokens,
-                max_seq_len=self.target.max_seq_len,
-                stop_token_ids=(
-                    self.target.eos_token_ids if request.stop_token_ids is None else frozenset(request.stop_token_ids)
-                ),
-                stop_strings=tuple(request.stop_strings),
-                decode=decoder(self.tokenizer) if self.tokenizer else None,
+                stop_token_ids=request.stop_token_ids,
+                stop_strings=request.stop_strings,
             )
             return [shared] * len(request.prompts)
         longest = max(stop.max_seq_len for stop in request.stops)
@@ -291,7 +303,7 @@ class SpeculativeGenerator:
                 f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; "
                 "lower the stop's max_seq_len or open the target with a larger one"
             )
-        return list(request.stops)
+        return request.stops
 
     def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
         if not isinstance(prompt, str):

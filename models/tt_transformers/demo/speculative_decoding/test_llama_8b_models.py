@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Llama-3.2-1B drafts for the 8B target on a Wormhole: lossless, and measured against the stock target."""
 
-from models.tt_transformers.demo.speculative_decoding.harness import device_tests
+from models.tt_transformers.demo.speculative_decoding.harness import device_cases
 
-pytest_generate_tests, test_pair_equals_the_stock_target = device_tests.of_pair(
+pytest_generate_tests, test_pair_equals_the_stock_target = device_cases.of_pair(
     "llama-1b-8b", (1, 2, 3, 4), num_prompts=2
 )

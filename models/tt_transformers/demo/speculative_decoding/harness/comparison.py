@@ -15,7 +15,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.prompts import Tok
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
-from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
 # The largest gap between the target's two best logits at which forwards of different width may choose differently: in
@@ -34,11 +33,11 @@ def make_arm(generator: SpeculativeGenerator, options: RunOptions, *, plain: boo
 
     def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
         prompts = [prompt.token_ids for prompt in batch]
-        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=options.stop_strings)
+        limits: dict[str, Any] = {"max_new_tokens": limit, "stop_strings": options.stop_strings}
         if not plain:
-            return generator.generate(request, on_token=on_token)
-        stops, sampling = generator.stop_conditions(request), generator.sampling
-        return decode_plainly(generator.target, prompts, stop=stops, sampling=sampling, width=generator.verify_width)
+            return generator.generate(prompts, on_token=on_token, **limits)
+        stop, sampling = generator.stop_conditions(**limits), generator.sampling
+        return decode_plainly(generator.target, prompts, stop=stop, sampling=sampling, width=generator.verify_width)
 
     return decode
 
