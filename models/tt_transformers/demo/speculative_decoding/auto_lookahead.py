@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.lookahead import check_draft_tokens
+from models.tt_transformers.demo.speculative_decoding.lookahead import Lookahead, check_draft_tokens
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
@@ -82,7 +82,7 @@ class Clockwork:
         return sum(len(durations) for n, durations in self._verify.items() if n <= rows)
 
 
-class AutoLookahead:
+class AutoLookahead(Lookahead):
     """Picks the K of `choices` that maximises expected tokens / (K * draft step + verify of K + 1), K = 0 included.
 
     alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as
@@ -113,7 +113,7 @@ class AutoLookahead:
         self.choices = sorted(set(choices))
         self.max_draft_tokens, self.min_probability = self.choices[-1], min_probability
         self.clockwork = Clockwork()
-        self._acceptances: dict[str, Acceptances] = {}
+        self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
@@ -134,9 +134,6 @@ class AutoLookahead:
                 target.synchronize()
                 self.clockwork.observe(users * width, time.perf_counter_ns() - start)
 
-    def start(self, users: int) -> None:
-        """Keep what was learned."""
-
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         self._kinds = list(kinds)
         drafting = [kind for room, kind in zip(rooms, kinds, strict=True) if room > 0 and kind]
@@ -152,7 +149,7 @@ class AutoLookahead:
             return 0
 
         def tokens_per_ns(count: int) -> float:
-            tokens = users - len(kinds) + sum(self._acceptance(kind).expected_tokens(count) for kind in kinds)
+            tokens = users - len(kinds) + sum(self._acceptances[kind].expected_tokens(count) for kind in kinds)
             draft_ns = count * max(self.clockwork.draft_ns(kind) for kind in kinds) if count else 0.0
             return tokens / (draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
 
@@ -166,9 +163,6 @@ class AutoLookahead:
             self._patience = self.REPROBE[0]
         return best
 
-    def _acceptance(self, kind: str) -> Acceptances:
-        return self._acceptances.setdefault(kind, Acceptances(self.max_draft_tokens))
-
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         live = [(record, kind) for record, kind in zip(records, self._kinds, strict=True) if record is not None]
         drafted = [(record, kind) for record, kind in live if record.drafted and kind]
@@ -178,7 +172,7 @@ class AutoLookahead:
         self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
         for record, kind in drafted:
-            self._acceptance(kind).observe(record.drafted, record.accepted)
+            self._acceptances[kind].observe(record.drafted, record.accepted)
         for kind in {kind for _, kind in drafted}:
             longest = max(record.drafted for record, other in drafted if other == kind)
             self.clockwork.observe_draft(kind, first.draft_ns / longest)
