@@ -88,8 +88,8 @@ class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
     A drafter works out from a context's length what was accepted of its last draft. One that runs a model has it as
-    `runner`, so that the generator can check that it fits the target. A subclass leaves out
-    observe where it does nothing.
+    `runner`, so that the generator can check that it fits the target. A subclass may leave
+    out observe.
     """
 
     name: str
@@ -173,7 +173,6 @@ class ModelDrafter(Drafter):
     def _feed(self, gaps: dict[int, list[int]], users: int, argmax_only: bool) -> dict[int, Tensor]:
         """Feed each user's gap; returns its last row ([V] logits or an id). Long gaps: in chunks."""
         rows: dict[int, Tensor] = {}
-        gaps = dict(gaps)
         while gaps:
             width = min(self.runner.max_tokens_per_user, max(map(len, gaps.values())))
             tokens = torch.zeros((users, width), dtype=torch.int64)
@@ -219,19 +218,18 @@ def check_same_tokenizer(
     BadInput names the first token, special id or text (of TOKENIZER_PROBES) on which the two differ.
     """
 
-    def refuse(what: str) -> None:
-        raise BadInput(
-            f"{draft_name} cannot draft for {target_name}: {what}; draft and target must share one tokenizer "
-            "(the models of one family do), or use --drafter prompt-lookup"
-        )
-
     ours, theirs = ({i: token for token, i in one.get_vocab().items()} for one in (target, draft))
     compared = [(f"token id {i}", ours.get(i), theirs.get(i)) for i in sorted(ours.keys() | theirs.keys())]
     for kind in ("bos_token_id", "eos_token_id", "unk_token_id"):
         compared.append((kind, getattr(target, kind), getattr(draft, kind)))
-    for what, one, other in compared:
-        if one != other:
-            refuse(f"{what} is {one!r} in the target and {other!r} in the draft")
-    for text in TOKENIZER_PROBES:
-        if target.encode(text) != draft.encode(text):
-            refuse(f"they encode {text!r} differently")
+    wrong = [
+        f"{what} is {one!r} in the target and {other!r} in the draft" for what, one, other in compared if one != other
+    ]
+    wrong += [
+        f"they encode {text!r} differently" for text in TOKENIZER_PROBES if target.encode(text) != draft.encode(text)
+    ]
+    if wrong:
+        raise BadInput(
+            f"{draft_name} cannot draft for {target_name}: {wrong[0]}; draft and target must share one tokenizer "
+            "(the models of one family do), or use --drafter prompt-lookup"
+        )

@@ -20,7 +20,7 @@ MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
 
 
 class Lookahead(Protocol):
-    """Chooses each user's K; told of every round afterwards. A subclass leaves start and observe out where they do nothing."""
+    """Chooses each user's K; told of every round afterwards. A subclass may leave out start and observe."""
 
     max_draft_tokens: int  # it never asks for more
     min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it

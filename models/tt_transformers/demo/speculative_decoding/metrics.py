@@ -10,10 +10,10 @@ divide is None, never 0.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models.tt_transformers.demo.speculative_decoding.sequences import FinishReason, Origin, SequenceState
+from models.tt_transformers.demo.speculative_decoding.sequences import Decode, FinishReason, Origin, SequenceState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class GenerationResult:
         target_ttft_ns: int,
         rounds: Sequence[RoundRecord] = (),
         step_ns: Sequence[int] = (),
-        decode: Callable[[Sequence[int]], str] | None = None,
+        decode: Decode | None = None,
     ) -> GenerationResult:
         """What `sequence` holds now; one that was abandoned half-way has no finish_reason."""
         return cls(

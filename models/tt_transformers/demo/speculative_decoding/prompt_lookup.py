@@ -69,8 +69,7 @@ class PromptLookupDrafter(Drafter):
                 follows[tuple(context[end - n : end])] = end
         self._indexed[user] = max(self._indexed[user], len(context) - 1)
         for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
-            index = follows.get(tuple(context[-n:]))
-            if index is not None:
+            if (index := follows.get(tuple(context[-n:]))) is not None:
                 return _Match(n, index)
         return None
 

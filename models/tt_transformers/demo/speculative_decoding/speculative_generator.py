@@ -62,10 +62,6 @@ class Batch:
     target_ttft_ns: int = 0
     rounds: list[list[RoundRecord | None]] = field(default_factory=list)
 
-    @property
-    def contexts(self) -> list[list[int]]:
-        return [sequence.tokens for sequence in self.sequences]
-
     def commit_round(
         self, draft: Draft, acceptance: Acceptance, now_ns: int
     ) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
@@ -107,8 +103,7 @@ class SpeculativeGenerator:
             precision gives the same tokens; it costs the time of the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
-    Raises:
-        BadInput: K out of range, or more tokens per user than the target takes in one forward.
+    BadInput if K is out of range, or wants more tokens per user than the target takes in one forward.
     """
 
     def __init__(
@@ -202,13 +197,14 @@ class SpeculativeGenerator:
     def generate_draft_tokens(self, batch: Batch) -> Draft:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
         rooms = [max(0, sequence.room - 1) for sequence in batch.sequences]
-        kinds = self.drafter.expect(batch.contexts) if self.drafter else [None] * len(rooms)
+        contexts = [sequence.tokens for sequence in batch.sequences]
+        kinds = self.drafter.expect(contexts) if self.drafter else [None] * len(rooms)
         counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
         return self.drafter.propose(
             DraftRequest(
-                contexts=batch.contexts,
+                contexts=contexts,
                 counts=counts,
                 sampling=self.sampling,
                 generators=batch.generators,
@@ -254,12 +250,11 @@ class SpeculativeGenerator:
     def stop_conditions(self, request: GenerationRequest) -> list[StopConditions]:
         """When each sequence of the request ends; BadInput if it may grow longer than the target holds."""
         if request.stops is None:
+            ends = self.target.eos_token_ids if request.stop_token_ids is None else request.stop_token_ids
             shared = StopConditions(
                 max_new_tokens=request.max_new_tokens,
                 max_seq_len=self.target.max_seq_len,
-                stop_token_ids=(
-                    self.target.eos_token_ids if request.stop_token_ids is None else frozenset(request.stop_token_ids)
-                ),
+                stop_token_ids=frozenset(ends),
                 stop_strings=tuple(request.stop_strings),
                 decode=decoder(self.tokenizer) if self.tokenizer else None,
             )

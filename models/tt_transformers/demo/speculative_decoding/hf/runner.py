@@ -115,8 +115,7 @@ class TorchModelRunner:
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
 
-    Raises:
-        BadInput: a limit out of range, or an architecture that cannot be addressed by position.
+    BadInput if a limit is out of range, or the architecture cannot be addressed by position.
     """
 
     supports_features = True
