@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""When speculation pays: break-even arithmetic on alpha, c and v (metrics.py has the words and the formula)."""
+"""When speculation pays: break-even arithmetic on alpha, c and v (metrics.py has the words)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.tt_transformers.demo.speculative_decoding.metrics import predicted_speedup
+from models.tt_transformers.demo.speculative_decoding.metrics import expected_tokens
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,15 @@ class Choice:
 
     k: int
     speedup: float
+
+
+def predicted_speedup(alpha: float, num_draft_tokens: float, c: float, v: float) -> float:
+    """E(alpha, K) / (c*K + v): plain decode steps that a round replaces / plain decode steps that it costs.
+
+    Args:
+        c: one draft step / one plain target decode step. v: one verify of K+1 tokens / one plain target decode step.
+    """
+    return expected_tokens(alpha, num_draft_tokens) / (c * num_draft_tokens + v)
 
 
 def break_even_alpha(num_draft_tokens: int, c: float, v: float) -> float | None:

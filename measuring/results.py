@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.tt_transformers.demo.speculative_decoding import metrics
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
@@ -80,7 +79,7 @@ class Run:
 
     def tpot(self, prefix: str = "") -> list[float]:
         """Time per output token of every prompt, ms. prefix "baseline_": of plain decoding."""
-        found = [metrics.tpot_ms(row.get(f"{prefix}decode_s"), _emitted(row, prefix)) for row in self.rows]
+        found = [tpot_ms(row.get(f"{prefix}decode_s"), _emitted(row, prefix)) for row in self.rows]
         return [value for value in found if value is not None]
 
     def request_s(self, prefix: str = "") -> list[float]:
@@ -158,6 +157,23 @@ def headline(runs: Sequence[Run]) -> Run:
 def one_at_a_time(runs: Sequence[Run]) -> list[Run]:
     """The runs that decoded for one user."""
     return [run for run in runs if run.users == 1]
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of
+    none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    rank = (len(ordered) - 1) * percent / 100.0
+    below = int(rank)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def tpot_ms(decode_s: float | None, num_tokens: int) -> float | None:
+    """Time per output token: decode_s / (tokens - 1), in ms. The first token is the prefill's and belongs to TTFT."""
+    return None if decode_s is None else ratio(1e3 * decode_s, num_tokens - 1)
 
 
 def slug(pair: str) -> str:

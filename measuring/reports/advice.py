@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from measuring.break_even import best_choice, break_even_alpha, break_even_tokens
+from measuring.break_even import best_choice, break_even_alpha, break_even_tokens, predicted_speedup
 from measuring.published_speeds import published_pairs
 from measuring.reports.document import NOT_MEASURED, Bullets, Table, measured
 from measuring.reports.tables import NONE_YET, mean, spread
-from measuring.results import Run, headline
-from models.tt_transformers.demo.speculative_decoding.metrics import median, percentile, predicted_speedup
+from measuring.results import Run, headline, percentile
+from models.tt_transformers.demo.speculative_decoding.metrics import median
 
 NOISE = 0.03  # a speedup this near to 1 is called neither gain nor loss
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
-from measuring.results import Run
-from models.tt_transformers.demo.speculative_decoding.metrics import median, percentile, ratio
+from measuring.results import Run, percentile
+from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
 NONE_YET = "-"  # a quantity that the arm does not have
 

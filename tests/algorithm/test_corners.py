@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of the algorithm's files that no generation of the other tests turns: refusals, and what reports ask for."""
 
-import numpy
 import pytest
 import torch
 from support.law import TableRunner
@@ -79,19 +78,6 @@ def test_closing_a_hybrid_closes_both():
 
 
 class TestMetrics:
-    @pytest.mark.parametrize("percent", [0, 5, 50, 90, 95, 100])
-    @pytest.mark.parametrize("count", [1, 2, 7])
-    def test_percentile_is_numpys(self, count, percent):
-        values = [float((7 * n) % 11) for n in range(count)]
-        assert metrics.percentile(values, percent) == pytest.approx(numpy.percentile(values, percent))
-
-    def test_percentile_of_nothing(self):
-        assert metrics.percentile([], 50) is None
-
-    def test_time_per_output_token_leaves_the_first_out(self):
-        assert metrics.tpot_ms(0.5, 11) == pytest.approx(50.0)
-        assert metrics.tpot_ms(0.5, 1) is None and metrics.tpot_ms(None, 11) is None
-
     def test_an_unknown_part_makes_an_unknown_ratio(self):
         assert metrics.ratio(None, 2.0) is None and metrics.ratio(2.0, None) is None and metrics.ratio(2.0, 0.0) is None
         assert metrics.ratio(0.0, 2.0) == 0.0
@@ -147,7 +133,7 @@ class TestTorchRunner:
     def test_a_layer_that_slides_its_window_is_refused_at_its_end(self):
         """The model's configuration may be silent about a window that one of its layers has."""
         cache = PositionalCache(max_users=1, max_seq_len=16)
-        cache.segments = [Segment(user=0, start=0, count=5, first_row=0)]
+        cache.begin([Segment(user=0, start=0, count=5, first_row=0)])
         rows = torch.randn(1, 2, 5, 4)
         cache.update(rows, rows, 0)
         layer = torch.nn.Module()
@@ -160,10 +146,7 @@ class TestTorchRunner:
     def test_the_cache_says_how_far_it_is_filled(self):
         cache = PositionalCache(max_users=2, max_seq_len=16)
         assert cache.get_seq_length() == 0
-        cache.segments = [
-            Segment(user=0, start=3, count=2, first_row=0),
-            Segment(user=1, start=7, count=1, first_row=2),
-        ]
+        cache.begin([Segment(user=0, start=3, count=2, first_row=0), Segment(user=1, start=7, count=1, first_row=2)])
         assert cache.get_seq_length() == 7
 
     def test_a_trimmed_head_keeps_its_bias(self):

@@ -33,15 +33,6 @@ def test_nothing_to_divide_is_none():
     assert RoundModel.measured([], []) == RoundModel(alpha=None, c=None, v=None, v_plain=None)
 
 
-@pytest.mark.parametrize(
-    "alpha, k, c, v, expected",
-    [(0.8, 4, 0.322, 1.0, 1.47), (0.8, 4, 0.615, 1.0, 0.97), (0.9, 1, 0.615, 1.0, 1.18), (0.0, 3, 0.0, 1.0, 1.0)],
-)
-def test_predicted_speedup(alpha, k, c, v, expected):
-    """Figures from the literature's formula at published Wormhole decode speeds."""
-    assert metrics.predicted_speedup(alpha, k, c, v) == pytest.approx(expected, abs=0.005)
-
-
 def test_a_sure_draft():
     assert metrics.expected_tokens(1.0, 4) == 5.0
     assert metrics.expected_tokens(0.999999, 4) == pytest.approx(5.0, abs=1e-4)
@@ -54,7 +45,7 @@ def test_round_model_of_one_k_is_the_formula():
     ]
     model = RoundModel.measured(rounds, [100, 100, 100])
     assert (model.alpha, model.c, model.v) == (pytest.approx(3 / 4), pytest.approx(0.25), pytest.approx(1.2))
-    expected = metrics.predicted_speedup(3 / 4, 2, 0.25, 1.2)
+    expected = metrics.expected_tokens(3 / 4, 2) / (0.25 * 2 + 1.2)
     assert metrics.predicted_from_rounds(rounds, [100, 100, 100]) == pytest.approx(expected)
     assert rounds[0].host_ns == 10
 

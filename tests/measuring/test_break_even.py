@@ -1,13 +1,23 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Break-even arithmetic, by hand."""
+"""Break-even arithmetic and a report's statistics, by hand."""
 
+import numpy
 import pytest
 
-from measuring.break_even import best_choice, break_even_alpha, break_even_tokens
+from measuring.break_even import best_choice, break_even_alpha, break_even_tokens, predicted_speedup
 from measuring.published_speeds import published_pair
-from models.tt_transformers.demo.speculative_decoding.metrics import percentile, predicted_speedup, tpot_ms
+from measuring.results import percentile, tpot_ms
+
+
+@pytest.mark.parametrize(
+    "alpha, k, c, v, expected",
+    [(0.8, 4, 0.322, 1.0, 1.47), (0.8, 4, 0.615, 1.0, 0.97), (0.9, 1, 0.615, 1.0, 1.18), (0.0, 3, 0.0, 1.0, 1.0)],
+)
+def test_predicted_speedup(alpha, k, c, v, expected):
+    """Figures from the literature's formula at published Wormhole decode speeds."""
+    assert predicted_speedup(alpha, k, c, v) == pytest.approx(expected, abs=0.005)
 
 
 def test_break_even_by_hand():
@@ -25,4 +35,14 @@ def test_break_even_by_hand():
 def test_percentiles_by_hand():
     assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5 and percentile([1.0], 99) == 1.0 and percentile([], 50) is None
     assert percentile(list(range(101)), 95) == 95
+
+
+@pytest.mark.parametrize("percent", [0, 5, 50, 90, 95, 100])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_percentile_is_numpys(count, percent):
+    values = [float((7 * n) % 11) for n in range(count)]
+    assert percentile(values, percent) == pytest.approx(numpy.percentile(values, percent))
+
+
+def test_time_per_output_token_leaves_the_first_out():
     assert tpot_ms(1.0, 11) == 100.0 and tpot_ms(None, 5) is None and tpot_ms(1.0, 1) is None

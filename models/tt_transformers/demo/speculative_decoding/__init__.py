@@ -20,32 +20,11 @@ if TYPE_CHECKING:
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 __all__ = [
-    "IDLE",
-    "Acceptance",
-    "AdaptiveLookahead",
-    "AutoLookahead",
-    "BadInput",
-    "Draft",
-    "DraftRequest",
-    "Drafter",
-    "FixedLookahead",
-    "GenerationRequest",
-    "GenerationResult",
-    "HybridDrafter",
-    "Lookahead",
-    "ModelDrafter",
-    "ModelFailure",
-    "ModelRunner",
-    "ModelUnavailable",
-    "PromptLookupDrafter",
-    "RoundRecord",
-    "Rows",
-    "SamplingParams",
-    "SpeculativeGenerator",
-    "StopConditions",
-    "TokenEvent",
-    "TorchModelRunner",
-]
+    "IDLE", "Acceptance", "AdaptiveLookahead", "AutoLookahead", "BadInput", "Draft", "DraftRequest", "Drafter",
+    "FixedLookahead", "GenerationRequest", "GenerationResult", "HybridDrafter", "Lookahead", "ModelDrafter",
+    "ModelFailure", "ModelRunner", "ModelUnavailable", "PromptLookupDrafter", "RoundRecord", "Rows", "SamplingParams",
+    "SpeculativeGenerator", "StopConditions", "TokenEvent", "TorchModelRunner",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

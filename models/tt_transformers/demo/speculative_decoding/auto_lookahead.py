@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.lookahead import check_draft_tokens
+from models.tt_transformers.demo.speculative_decoding.lookahead import Lookahead, check_draft_tokens
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
@@ -49,40 +49,27 @@ class Acceptances:
 
 
 class Clockwork:
-    """Median durations in ns: of a verify by its number of rows, of drafting one token by kind."""
+    """Durations in ns and their medians: of a verify by its number of rows, of drafting one token by kind."""
 
     def __init__(self) -> None:
-        self._verify: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=WINDOW))
-        self._draft: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
-
-    def observe(self, rows: int, verify_ns: int) -> None:
-        self._verify[rows].append(verify_ns)
-
-    def observe_draft(self, kind: str, ns_per_token: float) -> None:
-        self._draft[kind].append(ns_per_token)
+        self.verifies: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self.drafts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
 
     def verify_ns(self, rows: int) -> float:
         """Measured, or between its measured neighbours; beyond the widest it is taken to cost no more than that one:
-        hope is what makes an untried width tried, and one trial ends it (see widest_to_try)."""
-        known = sorted(self._verify)
+        hope is what makes an untried width tried, and one trial ends it."""
+        known = sorted(self.verifies)
         below = max((n for n in known if n <= rows), default=known[0])
         above = min((n for n in known if n >= rows), default=known[-1])
-        low, high = statistics.median(self._verify[below]), statistics.median(self._verify[above])
+        low, high = statistics.median(self.verifies[below]), statistics.median(self.verifies[above])
         return low if above <= below else low + (high - low) * (rows - below) / (above - below)
-
-    def widest_to_try(self) -> int:
-        """Twice the widest measured: hope is allowed one step at a time."""
-        return 2 * max(self._verify)
-
-    def draft_ns(self, kind: str) -> float:
-        return statistics.median(self._draft[kind]) if self._draft[kind] else 0.0
 
     def samples(self, rows: int) -> int:
         """How many verifies of at most so many rows were measured."""
-        return sum(len(durations) for n, durations in self._verify.items() if n <= rows)
+        return sum(len(durations) for n, durations in self.verifies.items() if n <= rows)
 
 
-class AutoLookahead:
+class AutoLookahead(Lookahead):
     """Picks the K of `choices` that maximises expected tokens / (K * draft step + verify of K + 1), K = 0 included.
 
     alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as
@@ -113,7 +100,7 @@ class AutoLookahead:
         self.choices = sorted(set(choices))
         self.max_draft_tokens, self.min_probability = self.choices[-1], min_probability
         self.clockwork = Clockwork()
-        self._acceptances: dict[str, Acceptances] = {}
+        self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
@@ -124,18 +111,13 @@ class AutoLookahead:
         What lies in the cache afterwards is garbage, which the next prefill overwrites.
         """
         for _ in range(CALIBRATION):
-            for width in (k + 1 for k in self.choices):
+            for width in (k + 1 for k in self.choices if k < target.max_seq_len):
                 at = min(64, target.max_seq_len - width)
-                if at < 0:
-                    continue
                 start = time.perf_counter_ns()
                 tokens = torch.zeros((users, width), dtype=torch.int64)
                 target.forward(tokens, [at] * users, argmax_only=argmax_only)
                 target.synchronize()
-                self.clockwork.observe(users * width, time.perf_counter_ns() - start)
-
-    def start(self, users: int) -> None:
-        """Keep what was learned."""
+                self.clockwork.verifies[users * width].append(time.perf_counter_ns() - start)
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         self._kinds = list(kinds)
@@ -151,12 +133,15 @@ class AutoLookahead:
         if self.clockwork.samples(users) < self.FIRST_PLAIN_ROUNDS or self._rounds_since_plain >= self.PLAIN_EVERY:
             return 0
 
-        def tokens_per_ns(count: int) -> float:
-            tokens = users - len(kinds) + sum(self._acceptance(kind).expected_tokens(count) for kind in kinds)
-            draft_ns = count * max(self.clockwork.draft_ns(kind) for kind in kinds) if count else 0.0
-            return tokens / (draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
+        # Of one token; of a kind that was never drafted: nothing, so that it is tried.
+        draft_ns = max(statistics.median(self.clockwork.drafts[kind] or [0.0]) for kind in kinds)
 
-        widest = max(self.clockwork.widest_to_try(), users + self.choices[1] * len(kinds))
+        def tokens_per_ns(count: int) -> float:
+            tokens = users - len(kinds) + sum(self._acceptances[kind].expected_tokens(count) for kind in kinds)
+            return tokens / (count * draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
+
+        # Hope (see verify_ns) is allowed one step at a time: to twice the widest measured.
+        widest = max(2 * max(self.clockwork.verifies), users + self.choices[1] * len(kinds))
         choices = [k for k in self.choices if users + k * len(kinds) <= widest]
         best = max(choices, key=tokens_per_ns)
         if best == 0 and self._rounds_since_draft >= self._patience:
@@ -166,19 +151,16 @@ class AutoLookahead:
             self._patience = self.REPROBE[0]
         return best
 
-    def _acceptance(self, kind: str) -> Acceptances:
-        return self._acceptances.setdefault(kind, Acceptances(self.max_draft_tokens))
-
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         live = [(record, kind) for record, kind in zip(records, self._kinds, strict=True) if record is not None]
         drafted = [(record, kind) for record, kind in live if record.drafted and kind]
         first = live[0][0]
         if all(record.emitted == record.accepted + 1 for record, _ in live):  # else a stop hid how much was verified
-            self.clockwork.observe(len(live) + sum(record.drafted for record, _ in live), first.verify_ns)
+            self.clockwork.verifies[len(live) + sum(record.drafted for record, _ in live)].append(first.verify_ns)
         self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
         for record, kind in drafted:
-            self._acceptance(kind).observe(record.drafted, record.accepted)
+            self._acceptances[kind].observe(record.drafted, record.accepted)
         for kind in {kind for _, kind in drafted}:
             longest = max(record.drafted for record, other in drafted if other == kind)
-            self.clockwork.observe_draft(kind, first.draft_ns / longest)
+            self.clockwork.drafts[kind].append(first.draft_ns / longest)

@@ -88,11 +88,12 @@ class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
     A drafter works out from a context's length what was accepted of its last draft. One that runs a model has it as
-    `runner`, so that the generator can check that it fits the target.
+    `runner`, so that the generator can check that it fits the target. A subclass may leave
+    out observe.
     """
 
     name: str
-    feature_layers: tuple[int, ...]  # hidden layers of the target that it reads; () for most
+    feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
@@ -110,20 +111,19 @@ class Drafter(Protocol):
         """After verification: how many of each user's drafts were accepted, and the target's features of the verified
         rows ([n, F], row j for position pending + j, none for a user who has ended; None unless feature_layers is not
         ()). Called for rounds without drafts too."""
+        return
 
     def close(self) -> None:
         """Release what the drafter owns."""
 
 
-class ModelDrafter:
+class ModelDrafter(Drafter):
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
     It catches up by itself: what the runner has cached is right as far as it agrees with the context, and the first
     step of a round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never
     fed; more after rounds in which it was not asked).
     """
-
-    feature_layers: tuple[int, ...] = ()
 
     def __init__(self, runner: ModelRunner) -> None:
         self.runner = runner
@@ -132,7 +132,6 @@ class ModelDrafter:
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Prefill the draft model."""
         self.runner.prefill(prompts)
         self._fed = [list(prompt) for prompt in prompts]
         self._agreed = [0] * len(prompts)
@@ -174,7 +173,6 @@ class ModelDrafter:
     def _feed(self, gaps: dict[int, list[int]], users: int, argmax_only: bool) -> dict[int, Tensor]:
         """Feed each user's gap; returns its last row ([V] logits or an id). Long gaps: in chunks."""
         rows: dict[int, Tensor] = {}
-        gaps = dict(gaps)
         while gaps:
             width = min(self.runner.max_tokens_per_user, max(map(len, gaps.values())))
             tokens = torch.zeros((users, width), dtype=torch.int64)
@@ -188,9 +186,6 @@ class ModelDrafter:
                 rows[user] = output[user, lengths[user] - 1]
             gaps = {user: gap[width:] for user, gap in gaps.items() if len(gap) > width}
         return rows
-
-    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """Nothing to do: the next context says what was accepted."""
 
     def close(self) -> None:
         self.runner.close()
@@ -220,31 +215,21 @@ def check_same_tokenizer(
 ) -> None:
     """Draft and target must mean the same text by the same ids; otherwise every draft is quietly wrong.
 
-    Compares vocabulary, special ids and a few encodings.
-
-    Raises:
-        BadInput: names the first token, special id or text on which the two differ.
+    BadInput names the first token, special id or text (of TOKENIZER_PROBES) on which the two differ.
     """
 
-    def refuse(what: str) -> None:
+    ours, theirs = ({i: token for token, i in one.get_vocab().items()} for one in (target, draft))
+    compared = [(f"token id {i}", ours.get(i), theirs.get(i)) for i in sorted(ours.keys() | theirs.keys())]
+    for kind in ("bos_token_id", "eos_token_id", "unk_token_id"):
+        compared.append((kind, getattr(target, kind), getattr(draft, kind)))
+    wrong = [
+        f"{what} is {one!r} in the target and {other!r} in the draft" for what, one, other in compared if one != other
+    ]
+    wrong += [
+        f"they encode {text!r} differently" for text in TOKENIZER_PROBES if target.encode(text) != draft.encode(text)
+    ]
+    if wrong:
         raise BadInput(
-            f"{draft_name} cannot draft for {target_name}: {what}; draft and target must share one tokenizer "
+            f"{draft_name} cannot draft for {target_name}: {wrong[0]}; draft and target must share one tokenizer "
             "(the models of one family do), or use --drafter prompt-lookup"
         )
-
-    ours, theirs = _by_id(target), _by_id(draft)
-    for token_id in sorted(ours.keys() | theirs.keys()):
-        if ours.get(token_id) != theirs.get(token_id):
-            refuse(
-                f"token id {token_id} is {ours.get(token_id)!r} in the target and {theirs.get(token_id)!r} in the draft"
-            )
-    for kind in ("bos_token_id", "eos_token_id", "unk_token_id"):
-        if getattr(target, kind) != getattr(draft, kind):
-            refuse(f"{kind} is {getattr(target, kind)} in the target and {getattr(draft, kind)} in the draft")
-    for text in TOKENIZER_PROBES:
-        if target.encode(text) != draft.encode(text):
-            refuse(f"they encode {text!r} differently")
-
-
-def _by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    return {token_id: token for token, token_id in tokenizer.get_vocab().items()}

@@ -20,18 +20,14 @@ MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
 
 
 class Lookahead(Protocol):
-    """Chooses each user's K; told of every round afterwards."""
+    """Chooses each user's K; told of every round afterwards. A subclass may leave out start and observe."""
 
-    @property
-    def max_draft_tokens(self) -> int:
-        """It never asks for more."""
-
-    @property
-    def min_probability(self) -> float:
-        """Drafting ends where the draft model gives no token this probability; 0 never ends it."""
+    max_draft_tokens: int  # it never asks for more
+    min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
 
     def start(self, users: int) -> None:
         """Begin a generation of this many users."""
+        return
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         """K per user for the coming round.
@@ -43,6 +39,7 @@ class Lookahead(Protocol):
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         """What became of the round, per user; None for a user who took no part."""
+        return
 
 
 def check_draft_tokens(count: int) -> None:
@@ -51,8 +48,8 @@ def check_draft_tokens(count: int) -> None:
         raise BadInput(f"{count} draft tokens: K must be from 0 (plain decoding) to {MAX_DRAFT_TOKENS}")
 
 
-@dataclass(frozen=True)
-class FixedLookahead:
+@dataclass
+class FixedLookahead(Lookahead):
     """Always K, as far as there is room. K = 0 is plain decoding."""
 
     max_draft_tokens: int = 4
@@ -61,17 +58,12 @@ class FixedLookahead:
     def __post_init__(self) -> None:
         check_draft_tokens(self.max_draft_tokens)
 
-    def start(self, users: int) -> None:
-        """Nothing to begin."""
-
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         return [min(self.max_draft_tokens, room) for room in rooms]
 
-    def observe(self, records: Sequence[RoundRecord | None]) -> None:
-        """Nothing to learn."""
 
-
-class AdaptiveLookahead:
+@dataclass(kw_only=True)
+class AdaptiveLookahead(Lookahead):
     """K rises by two after a fully accepted draft and falls by one after a rejection, within bounds, user by user.
 
     The schedule is transformers' (candidate_generator.py, "heuristic"), as is ending a draft early where the draft
@@ -79,25 +71,20 @@ class AdaptiveLookahead:
     what was accepted, so a seeded run repeats itself.
     """
 
-    def __init__(
-        self,
-        *,
-        start_draft_tokens: int = 4,
-        min_draft_tokens: int = 1,
-        max_draft_tokens: int = 16,
-        min_probability: float = 0.4,
-    ) -> None:
-        check_draft_tokens(max_draft_tokens)
-        if not 0 <= min_draft_tokens <= start_draft_tokens <= max_draft_tokens:
+    start_draft_tokens: int = 4
+    min_draft_tokens: int = 1
+    max_draft_tokens: int = 16
+    min_probability: float = 0.4
+
+    def __post_init__(self) -> None:
+        check_draft_tokens(self.max_draft_tokens)
+        if not 0 <= self.min_draft_tokens <= self.start_draft_tokens <= self.max_draft_tokens:
             raise BadInput(
-                f"adaptive K from {min_draft_tokens} over {start_draft_tokens} to {max_draft_tokens}: "
+                f"adaptive K from {self.min_draft_tokens} over {self.start_draft_tokens} to {self.max_draft_tokens}: "
                 "give 0 <= min <= start <= max"
             )
-        if not 0.0 <= min_probability < 1.0:
-            raise BadInput(f"min_probability {min_probability} is not in [0, 1); 0 never ends a draft early")
-        self.start_draft_tokens, self.min_draft_tokens = start_draft_tokens, min_draft_tokens
-        self.max_draft_tokens, self.min_probability = max_draft_tokens, min_probability
-        self._current: list[int] = []
+        if not 0.0 <= self.min_probability < 1.0:
+            raise BadInput(f"min_probability {self.min_probability} is not in [0, 1); 0 never ends a draft early")
 
     def start(self, users: int) -> None:
         self._current = [self.start_draft_tokens] * users

@@ -10,10 +10,10 @@ divide is None, never 0.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models.tt_transformers.demo.speculative_decoding.sequences import FinishReason, Origin, SequenceState
+from models.tt_transformers.demo.speculative_decoding.sequences import Decode, FinishReason, Origin, SequenceState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class GenerationResult:
         target_ttft_ns: int,
         rounds: Sequence[RoundRecord] = (),
         step_ns: Sequence[int] = (),
-        decode: Callable[[Sequence[int]], str] | None = None,
+        decode: Decode | None = None,
     ) -> GenerationResult:
         """What `sequence` holds now; one that was abandoned half-way has no finish_reason."""
         return cls(
@@ -122,7 +122,7 @@ def speedup(decode_tps: float | None, baseline_decode_tps: float | None) -> floa
 
     For the same tokens, which greedy decoding promises, that is plain / speculative seconds; samples differ in length.
     """
-    return None if decode_tps is None or baseline_decode_tps is None else ratio(decode_tps, baseline_decode_tps)
+    return ratio(decode_tps, baseline_decode_tps)
 
 
 def acceptance_rate(rounds: Sequence[RoundRecord]) -> float | None:
@@ -158,15 +158,6 @@ def expected_tokens(alpha: float, num_draft_tokens: float) -> float:
     return (1.0 - all_stand) / (1.0 - alpha)
 
 
-def predicted_speedup(alpha: float, num_draft_tokens: float, c: float, v: float) -> float:
-    """E(alpha, K) / (c*K + v): plain decode steps that a round replaces / plain decode steps that it costs.
-
-    Args:
-        c: one draft step / one plain target decode step. v: one verify of K+1 tokens / one plain target decode step.
-    """
-    return expected_tokens(alpha, num_draft_tokens) / (c * num_draft_tokens + v)
-
-
 @dataclass(frozen=True, kw_only=True)
 class RoundModel:
     """The four numbers that decide whether speculation pays; each None where the run did not measure it.
@@ -199,7 +190,8 @@ class RoundModel:
 
 
 def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> float | None:
-    """predicted_speedup over rounds of several K: sum of E(alpha_K, K) / sum of (c_K * K + v_K), a round at a time.
+    """E(alpha, K) / (c*K + v), the plain decode steps that a round replaces / those that it costs, over rounds of
+    several K: sum of E(alpha_K, K) / sum of (c_K * K + v_K), a round at a time.
 
     Each K has the alpha, c and v of its own rounds: a run that chooses K as it goes drafts far where drafts are good,
     and a wide verify costs more than a narrow one. A round that drafted nothing emits one token and costs v_plain. None
@@ -222,20 +214,3 @@ def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int])
 
 def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
-
-
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of
-    none."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    rank = (len(ordered) - 1) * percent / 100.0
-    below = int(rank)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
-
-
-def tpot_ms(decode_s: float | None, num_tokens: int) -> float | None:
-    """Time per output token: decode_s / (tokens - 1), in ms. The first token is the prefill's and belongs to TTFT."""
-    return None if decode_s is None else ratio(1e3 * decode_s, num_tokens - 1)

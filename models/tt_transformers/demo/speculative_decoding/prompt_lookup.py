@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from typing import NamedTuple
 
 from torch import Tensor
@@ -20,7 +21,7 @@ class _Match(NamedTuple):
     follower: int  # index of the token that followed it
 
 
-class PromptLookupDrafter:
+class PromptLookupDrafter(Drafter):
     """Drafts what followed the last tokens the last time they occurred (prompt lookup, Saxena 2023; vLLM's ngram).
 
     The longest n-gram that occurs earlier wins (max_ngram first), then its most recent occurrence. Where nothing
@@ -32,7 +33,6 @@ class PromptLookupDrafter:
     """
 
     name = "prompt-lookup"
-    feature_layers: tuple[int, ...] = ()
 
     def __init__(self, *, max_ngram: int = 3, min_ngram: int = 1) -> None:
         if not 1 <= min_ngram <= max_ngram:
@@ -57,7 +57,8 @@ class PromptLookupDrafter:
         tokens = []
         for user, (context, count) in enumerate(zip(request.contexts, request.counts, strict=True)):
             match = self._match(user, context) if count else None
-            tokens.append(_continuation(context, match.follower, count) if match else [])
+            follows = context[match.follower : match.follower + count] if match else []
+            tokens.append(list(islice(cycle(follows), count)))
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
 
     def _match(self, user: int, context: Sequence[int]) -> _Match | None:
@@ -68,27 +69,15 @@ class PromptLookupDrafter:
                 follows[tuple(context[end - n : end])] = end
         self._indexed[user] = max(self._indexed[user], len(context) - 1)
         for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
-            index = follows.get(tuple(context[-n:]))
-            if index is not None:
+            if (index := follows.get(tuple(context[-n:]))) is not None:
                 return _Match(n, index)
         return None
-
-    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """Nothing to do: the next context says it all."""
 
     def close(self) -> None:
         self._follows, self._indexed = [], []
 
 
-def _continuation(context: Sequence[int], index: int, count: int) -> list[int]:
-    """`count` tokens from context[index] on; past the end it goes on into the draft itself."""
-    drafted: list[int] = []
-    for i in range(index, index + count):
-        drafted.append(context[i] if i < len(context) else drafted[i - len(context)])
-    return drafted
-
-
-class HybridDrafter:
+class HybridDrafter(Drafter):
     """Prompt lookup (or any drafter that knows when it has nothing) first, a model where nothing matches.
 
     Chosen user by user and round by round; every token keeps the name of the drafter that proposed it. Each drafter
@@ -102,7 +91,6 @@ class HybridDrafter:
         self.runner = getattr(second, "runner", None)
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Start both."""
         self.first.start(prompts)
         self.second.start(prompts, prompt_features)
 
@@ -113,7 +101,6 @@ class HybridDrafter:
         ]
 
     def propose(self, request: DraftRequest) -> Draft:
-        """See Drafter.propose."""
         first = self.first.propose(request)
         left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]
         if not any(left):
@@ -127,12 +114,10 @@ class HybridDrafter:
         )
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """Both are told."""
         self.first.observe(accepted_counts, None)
         self.second.observe(accepted_counts, features)
 
     def close(self) -> None:
-        """Close both."""
         self.first.close()
         self.second.close()
 

@@ -23,7 +23,6 @@ from torch import Tensor
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 IDLE = -1  # the position of a user that takes no part in a forward
-MEMORY_COUNTS = Path("/proc/self/statm")  # Linux; elsewhere resident memory is not measured
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,12 @@ class ModelRunner(Protocol):
         """Compile, allocate and capture whatever forwards of these T (and a prefill) need, outside every clock."""
 
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
-        """Start over with one user per prompt: cache positions 0..len-1, return each last token's logits.
+        """Start over with one user per prompt: cache positions 0..len-1, return each last token's logits [B, V].
 
         Args:
             prompts: B token-id sequences, 1 <= B <= max_users, each of 1 to max_seq_len tokens.
             features: layers whose hidden states are wanted too, concatenated (0 = embeddings, n = after the n-th layer,
                 the number of layers itself = the final normed state).
-
-        Returns:
-            Rows of float32 [B, V] logits.
         """
 
     def forward(
@@ -173,16 +169,13 @@ def check_features(runner: ModelRunner, features: Sequence[int]) -> None:
 
 
 class RunClock:
-    """The one clock: nanoseconds since it was made, less the time spent in paused().
-
-    It is monotonic, and read only when the device has finished.
-    """
+    """The one clock: monotonic nanoseconds since it was made, less the time spent in paused()."""
 
     def __init__(self) -> None:
         self._zero = time.perf_counter_ns()
 
     def now(self, runner: ModelRunner) -> int:
-        """Nanoseconds on this clock, once `runner`'s device has done all it was asked."""
+        """Nanoseconds on this clock, read once `runner`'s device has done all it was asked."""
         runner.synchronize()
         return time.perf_counter_ns() - self._zero
 
@@ -213,8 +206,8 @@ def watch_load(name: str) -> Iterator[LoadWatch]:
 
 
 def resident_mb() -> float | None:
-    """Resident memory of this process in megabytes; None where the system does not tell."""
+    """Resident memory of this process in megabytes; None where the system does not tell: only Linux does."""
     try:
-        return int(MEMORY_COUNTS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except OSError:
         return None

@@ -153,8 +153,7 @@ class SequenceState:
 
 
 def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
-    """tokenizer.decode, as the text of one sequence. (transformers declares it for batches too, whose texts are a
-    list.)"""
+    """tokenizer.decode, as the text of one sequence (transformers declares it for batches too: a list of texts)."""
     return cast("Decode", tokenizer.decode)
 
 

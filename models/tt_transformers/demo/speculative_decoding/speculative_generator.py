@@ -62,47 +62,30 @@ class Batch:
     target_ttft_ns: int = 0
     rounds: list[list[RoundRecord | None]] = field(default_factory=list)
 
-    @property
-    def finished(self) -> bool:
-        return all(sequence.finished for sequence in self.sequences)
-
-    @property
-    def contexts(self) -> list[list[int]]:
-        return [sequence.tokens for sequence in self.sequences]
-
     def commit_round(
         self, draft: Draft, acceptance: Acceptance, now_ns: int
     ) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
         """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
         events: list[TokenEvent] = []
         records: list[RoundRecord | None] = []
-        width = 1 + max(map(len, draft.tokens))
+        shared = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
         for user, sequence in enumerate(self.sequences):
             if sequence.finished:
                 records.append(None)
                 continue
-            drafted, accepted = draft.tokens[user], acceptance.accepted_counts[user]
-            own: Origin = "plain" if not drafted else "bonus" if accepted == len(drafted) else "recovered"
-            standing: list[tuple[int, Origin, str]] = [
-                (drafted[j], "accepted", draft.sources[user][j]) for j in range(accepted)
-            ]
-            emitted = 0
-            for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
-                sequence.commit(token, origin, source, now_ns)
-                events.append(TokenEvent(user, token, origin, source))
+            tokens, accepted = draft.tokens[user], acceptance.accepted_counts[user]
+            own: Origin = "plain" if not tokens else "bonus" if accepted == len(tokens) else "recovered"
+            standing = [TokenEvent(user, tokens[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
+            emitted, drafted = 0, len(tokens)
+            for event in [*standing, TokenEvent(user, acceptance.next_tokens[user], own, "")]:
+                sequence.commit(event.token, event.origin, event.source, now_ns)
+                events.append(event)
                 emitted += 1
                 if sequence.finished:
                     break
-            cut = emitted <= accepted  # the stop fell on a drafted token: what was drafted after it counts for nothing
-            records.append(
-                RoundRecord(
-                    index=len(self.rounds),
-                    drafted=emitted if cut else len(drafted),
-                    accepted=emitted if cut else accepted,
-                    emitted=emitted,
-                    tokens_per_user=width,
-                )
-            )
+            if emitted <= accepted:  # the stop fell on a drafted token: what was drafted after it counts for nothing
+                drafted = accepted = emitted
+            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, **shared))
         return events, records
 
 
@@ -120,8 +103,7 @@ class SpeculativeGenerator:
             precision gives the same tokens; it costs the time of the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
-    Raises:
-        BadInput: K out of range, or more tokens per user than the target takes in one forward.
+    BadInput if K is out of range, or wants more tokens per user than the target takes in one forward.
     """
 
     def __init__(
@@ -146,6 +128,7 @@ class SpeculativeGenerator:
             )
         if drafter is not None:
             check_fit(target, drafter)
+        self._feature_layers = drafter.feature_layers if drafter is not None else ()
 
     def generate(
         self,
@@ -154,14 +137,11 @@ class SpeculativeGenerator:
         on_token: Callable[[TokenEvent], None] | None = None,
         **options: Any,
     ) -> list[GenerationResult]:
-        """Generate for all prompts together.
+        """Generate for all prompts together; one result per prompt, in their order.
 
         Args:
             request: the whole request; or its prompts, with its other attributes by name as `options`.
             on_token: called for every emitted token, in order, outside the clocks.
-
-        Returns:
-            One result per prompt, in their order.
         """
         batch = self.new_batch(request, **options)
         for event in self._events(batch):
@@ -178,7 +158,7 @@ class SpeculativeGenerator:
         while True:
             with batch.clock.paused():  # what the consumer does with the tokens is not the models' time
                 yield from events
-            if batch.finished:
+            if all(sequence.finished for sequence in batch.sequences):
                 return
             events = self.speculative_decode_step(batch)
 
@@ -190,7 +170,7 @@ class SpeculativeGenerator:
             first = prefilled.values.argmax(-1).tolist()
         else:
             probs = to_probabilities(prefilled.values, self.sampling).cpu()
-            first = [sample(probs[user], generator) for user, generator in enumerate(batch.generators)]
+            first = [sample(row, generator) for row, generator in zip(probs, batch.generators, strict=True)]
         batch.target_ttft_ns = batch.clock.now(self.target)
         if self.drafter is not None:
             self.drafter.start(prompts, prefilled.features)
@@ -217,13 +197,14 @@ class SpeculativeGenerator:
     def generate_draft_tokens(self, batch: Batch) -> Draft:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
         rooms = [max(0, sequence.room - 1) for sequence in batch.sequences]
-        kinds = self.drafter.expect(batch.contexts) if self.drafter else [None] * len(rooms)
+        contexts = [sequence.tokens for sequence in batch.sequences]
+        kinds = self.drafter.expect(contexts) if self.drafter else [None] * len(rooms)
         counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
         return self.drafter.propose(
             DraftRequest(
-                contexts=batch.contexts,
+                contexts=contexts,
                 counts=counts,
                 sampling=self.sampling,
                 generators=batch.generators,
@@ -253,10 +234,6 @@ class SpeculativeGenerator:
             self.drafter.observe(acceptance.accepted_counts, verified.features)
         return acceptance
 
-    @property
-    def _feature_layers(self) -> tuple[int, ...]:
-        return self.drafter.feature_layers if self.drafter is not None else ()
-
     def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
         """Check the request (see generate()) and make its state; the clock starts here."""
         request = GenerationRequest.of(request, **options)
@@ -267,9 +244,11 @@ class SpeculativeGenerator:
         for token in (token for sequence in sequences for token in sequence.prompt):
             if not 0 <= token < self.target.vocab_size:
                 raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
-        seeds = request.seeds
-        if seeds is None:
-            seeds = [self.sampling.seed + user for user in range(len(sequences))]
+        seeds = (
+            request.seeds
+            if request.seeds is not None
+            else range(self.sampling.seed, self.sampling.seed + len(sequences))
+        )
         return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
 
     def stop_conditions(

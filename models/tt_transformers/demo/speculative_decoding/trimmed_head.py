@@ -34,8 +34,7 @@ class TrimmedHead:
     Attributes:
         token_ids: int64 [N], ascending, so that the first of equal columns is the lowest id.
 
-    Raises:
-        BadInput: no id, or one that the vocabulary does not have.
+    BadInput if there is no id, or one that the vocabulary does not have.
     """
 
     def __init__(self, token_ids: Sequence[int], vocab_size: int, *, device: torch.device | str = "cpu") -> None:
@@ -89,7 +88,6 @@ def most_frequent_token_ids(text_file: Path | str, tokenizer: PreTrainedTokenize
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the text {text_file} cannot be read: {error}") from error
     counted = Counter(tokenizer.encode(text, add_special_tokens=False))
-    kept = dict.fromkeys(tokenizer.all_special_ids)
-    kept.update(dict.fromkeys(token for token, _ in counted.most_common(size)))
-    kept.update(dict.fromkeys(range(min(size, len(tokenizer)))))
+    frequent = [token for token, _ in counted.most_common(size)]
+    kept = dict.fromkeys([*tokenizer.all_special_ids, *frequent, *range(min(size, len(tokenizer)))])
     return list(kept)[:size]

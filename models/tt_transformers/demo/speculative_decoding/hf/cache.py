@@ -25,6 +25,10 @@ class Segment:
     def end(self) -> int:
         return self.start + self.count
 
+    @property
+    def rows(self) -> slice:
+        return slice(self.first_row, self.first_row + self.count)
+
 
 class PositionalCache(Cache):
     """Keys and values [max_users, H_kv, max_seq_len, D] per layer, allocated when a layer first writes.
@@ -37,30 +41,23 @@ class PositionalCache(Cache):
         self.max_users, self.max_seq_len = max_users, max_seq_len
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
-        self._segments: list[Segment] = []
+        self.begin([])
+
+    def begin(self, segments: list[Segment]) -> None:
+        """A forward of these rows begins."""
+        self.segments = segments
         self._masks: dict[Segment, Tensor] = {}
-
-    @property
-    def segments(self) -> list[Segment]:
-        return self._segments
-
-    @segments.setter
-    def segments(self, segments: list[Segment]) -> None:
-        self._segments = segments
-        self._masks = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Write each row of [1, H_kv, N, D] at its own user and position; returns the rows unchanged."""
-        if layer_idx not in self.keys:
-            shape = (self.max_users, key_states.shape[1], self.max_seq_len)
-            self.keys[layer_idx] = key_states.new_zeros((*shape, key_states.shape[-1]))
-            self.values[layer_idx] = value_states.new_zeros((*shape, value_states.shape[-1]))
-        for s in self._segments:
-            rows = slice(s.first_row, s.first_row + s.count)
-            self.keys[layer_idx][s.user, :, s.start : s.end] = key_states[0, :, rows]
-            self.values[layer_idx][s.user, :, s.start : s.end] = value_states[0, :, rows]
+        for stored, states in ((self.keys, key_states), (self.values, value_states)):
+            if layer_idx not in stored:
+                shape = (self.max_users, states.shape[1], self.max_seq_len, states.shape[-1])
+                stored[layer_idx] = states.new_zeros(shape)
+            for s in self.segments:
+                stored[layer_idx][s.user, :, s.start : s.end] = states[0, :, s.rows]
         return key_states, value_states
 
     def cached(self, layer_idx: int, segment: Segment) -> tuple[Tensor, Tensor]:
@@ -89,4 +86,4 @@ class PositionalCache(Cache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Cached positions, for models that ask; they are given position_ids, so nothing depends on it."""
-        return max((s.start for s in self._segments), default=0)
+        return max((s.start for s in self.segments), default=0)

@@ -36,11 +36,8 @@ def cache_folder() -> Path:
 
 
 def gguf_file() -> Path:
-    """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed).
-
-    Raises:
-        ModelUnavailable: the package is not installed, or holds no GGUF.
-    """
+    """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed);
+    ModelUnavailable if it is not installed, or holds no GGUF."""
     spec = importlib.util.find_spec(PACKAGE)
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
@@ -54,9 +51,7 @@ def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -
     """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer.
 
     Converts on first use, and again when the copy is damaged. Safe when several processes do it at once.
-
-    Raises:
-        ModelUnavailable: no package, or the cache folder cannot be written.
+    ModelUnavailable if there is no package, or the cache folder cannot be written.
     """
     gguf = gguf or gguf_file()
     cache = cache or cache_folder()

@@ -32,8 +32,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
         device: "cpu" or "cuda". dtype: a key of DTYPES.
 
-    Raises:
-        ModelUnavailable: says what is missing and what to do about it.
+    ModelUnavailable says what is missing and what to do about it.
     """
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:

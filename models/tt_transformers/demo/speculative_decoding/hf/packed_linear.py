@@ -22,9 +22,8 @@ from torch.nn import functional as F
 
 def can_pack(weight: Tensor) -> bool:
     """Whether this PyTorch has oneDNN kernels for packed weights of that device and dtype."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if weight.device.type != "cpu" or not has_onednn:
         return False
     bfloat16 = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return weight.dtype == torch.float32 or bfloat16
@@ -40,13 +39,11 @@ def packed_product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tens
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
 
     def product(x: Tensor) -> Tensor:
-        if x.ndim > 1 and x.shape[-2] == 2 and x.numel() == 2 * x.shape[-1]:
-            # oneDNN's kernel for two rows takes a tenth longer than that for four.
-            return multiply(torch.cat((x, x), -2))[..., :2, :]
-        return multiply(x)
-
-    def multiply(x: Tensor) -> Tensor:  # as torch.compile's frozen graphs do
-        return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], ""))
+        two_rows = x.ndim > 1 and x.shape[-2] == 2 and x.numel() == 2 * x.shape[-1]
+        if two_rows:  # oneDNN's kernel for two rows takes a tenth longer than that for four
+            x = torch.cat((x, x), -2)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")  # as torch.compile does
+        return y[..., :2, :] if two_rows else y
 
     return product
 

@@ -63,7 +63,7 @@ def attend_by_position(
     for segment in positional_cache.segments:
         if sliding_window is not None and segment.end > sliding_window:
             raise BadInput(f"position {segment.end - 1} is past the model's sliding window of {sliding_window} tokens")
-        rows = query[:, :, segment.first_row : segment.first_row + segment.count]
+        rows = query[:, :, segment.rows]
         keys, values = positional_cache.cached(layer, segment)
         if segment.start == 0:  # a prompt: plain causal attention, which has a fast kernel
             out = scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=groups > 1)
@@ -115,8 +115,7 @@ class TorchModelRunner:
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
 
-    Raises:
-        BadInput: a limit out of range, or an architecture that cannot be addressed by position.
+    BadInput if a limit is out of range, or the architecture cannot be addressed by position.
     """
 
     supports_features = True
@@ -140,7 +139,6 @@ class TorchModelRunner:
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
         self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
-        self.num_layers = config.num_hidden_layers
         self.device = model.device
         self.load: ModelLoad | None = None
         self.model = model.eval()
@@ -161,12 +159,9 @@ class TorchModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
-        segments, row = [], 0
-        for user, prompt in enumerate(prompts):
-            segments.append(Segment(user=user, start=0, count=len(prompt), first_row=row))
-            row += len(prompt)
+        segments = _segments([0] * len(prompts), [len(prompt) for prompt in prompts])
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
-        last_rows = torch.tensor([segment.first_row + segment.count - 1 for segment in segments])
+        last_rows = torch.tensor([s.rows.stop - 1 for s in segments])
         logits, hidden = self._run(flat, segments, keep=last_rows, features=features)
         return Rows(self._full_vocabulary(logits), _features(hidden, segments, len(prompts)))
 
@@ -181,11 +176,7 @@ class TorchModelRunner:
     ) -> Rows:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
-        segments, row = [], 0
-        for user, count in enumerate(check_forward(self, tokens, positions, lengths, features)):
-            if positions[user] != IDLE:
-                segments.append(Segment(user=user, start=positions[user], count=count, first_row=row))
-                row += count
+        segments = _segments(positions, check_forward(self, tokens, positions, lengths, features))
         flat = torch.cat([tokens[s.user, : s.count] for s in segments]) if users > 1 else tokens[0, : segments[0].count]
         logits, hidden = self._run(flat, segments, keep=0, features=features)
         rows = self._argmax(logits) if argmax_only else self._full_vocabulary(logits)
@@ -197,7 +188,7 @@ class TorchModelRunner:
     ) -> tuple[Tensor, Tensor | None]:
         """One pass over flat int64 [N] -> (logits [rows kept, V or trimmed N], features [N, F] or None)."""
         positions = torch.cat([torch.arange(s.start, s.end) for s in segments])
-        self.cache.segments = segments
+        self.cache.begin(segments)
         with _attention_by_position(self.model):
             output = self.model(
                 input_ids=flat[None].to(self.device),
@@ -241,13 +232,23 @@ class TorchModelRunner:
         self.cache.clear()
 
 
+def _segments(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
+    """One after another, those of the users who take part."""
+    segments, row = [], 0
+    for user, (start, count) in enumerate(zip(positions, counts, strict=True)):
+        if start != IDLE:
+            segments.append(Segment(user=user, start=start, count=count, first_row=row))
+            row += count
+    return segments
+
+
 def _by_user(rows: Tensor, segments: list[Segment], users: int, width: int) -> Tensor:
     """Flat rows [N, ...] -> [users, width, ...]; rows that nobody asked for are zero."""
     if users == 1 and segments[0].count == width:
         return rows[None]
     result = rows.new_zeros((users, width, *rows.shape[1:]))
     for s in segments:
-        result[s.user, : s.count] = rows[s.first_row : s.first_row + s.count]
+        result[s.user, : s.count] = rows[s.rows]
     return result
 
 
@@ -255,7 +256,7 @@ def _features(hidden: Tensor | None, segments: list[Segment], users: int) -> lis
     """Flat features [N, F] -> per user [n, F], none of an idle user."""
     if hidden is None:
         return None
-    rows = {s.user: hidden[s.first_row : s.first_row + s.count] for s in segments}
+    rows = {s.user: hidden[s.rows] for s in segments}
     return [rows.get(user, hidden[:0]) for user in range(users)]
 
 
