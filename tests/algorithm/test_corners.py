@@ -62,7 +62,7 @@ class TestRequests:
             check_forward(table, torch.tensor([[1]]), [0], None, (1,))
 
     def test_where_memory_is_not_told_it_is_not_measured(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(runner, "MEMORY_COUNTS", tmp_path / "nowhere")
+        monkeypatch.setattr(runner, "Path", lambda name: tmp_path / "nowhere")
         with runner.watch_load("model") as watch:
             pass
         assert watch.load.host_rss_mb is None and watch.load.init_s >= 0

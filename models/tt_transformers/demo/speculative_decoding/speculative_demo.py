@@ -121,10 +121,10 @@ def pytest_generate_tests(metafunc: Any) -> None:
 
 def test_speculative_demo(case, optimizations, mesh_device, device_params, reset_seeds):
     """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
-    from models.tt_transformers.demo.speculative_decoding.harness import device_cases
+    from models.tt_transformers.demo.speculative_decoding.harness.device_cases import check_record, sample_run
+    from models.tt_transformers.demo.speculative_decoding.harness.device_run import run_on_device
 
-    options = device_cases.sample_run(**case, optimizations=optimizations)
-    device_cases.check_record(device_cases.run_on_device(mesh_device, options))
+    check_record(run_on_device(mesh_device, sample_run(**case, optimizations=optimizations)))
 
 
 if __name__ == "__main__":

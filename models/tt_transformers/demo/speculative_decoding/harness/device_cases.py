@@ -41,11 +41,13 @@ HookAndTest: TypeAlias = tuple[Callable[[Any], None], Callable[..., None]]
 def of_pair(pair: str, num_draft_tokens: Sequence[int], *, num_prompts: int, timeout_s: int = 3600) -> HookAndTest:
     """pytest_generate_tests and a test: the pair equals the stock target, with each number of draft tokens."""
 
-    def hook(metafunc):
+    def hook(metafunc: Any) -> None:
         ks = {f"k{count}": count for count in num_draft_tokens}
         on_device(metafunc, "num_draft_tokens", ks, timeout_s=timeout_s)
 
-    def test(num_draft_tokens, optimizations, mesh_device, device_params, reset_seeds):
+    def test(
+        num_draft_tokens: int, optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None
+    ) -> None:
         options = {"num_draft_tokens": num_draft_tokens, "optimizations": optimizations}
         record = run_on_device(mesh_device, sample_run(pair, num_prompts=num_prompts, **options))
         check_record(record)
@@ -57,7 +59,7 @@ def of_pair(pair: str, num_draft_tokens: Sequence[int], *, num_prompts: int, tim
 def of_baseline(pair: str) -> HookAndTest:
     """pytest_generate_tests and a test: the pair's stock target alone writes something; TTFT and rate are logged."""
 
-    def test(optimizations, mesh_device, device_params, reset_seeds):
+    def test(optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None) -> None:
         for request, result in run_baseline(mesh_device, sample_run(pair, optimizations=optimizations)):
             category, ttft_ms = request.prompt.category, result.ttft_ns / 1e6
             assert len(result.tokens) > 1, f"prompt {category!r} ended at once"
