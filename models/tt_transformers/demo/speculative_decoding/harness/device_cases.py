@@ -48,8 +48,10 @@ def of_pair(pair: str, num_draft_tokens: Sequence[int], *, num_prompts: int, tim
     def test(
         num_draft_tokens: int, optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None
     ) -> None:
-        options = {"num_draft_tokens": num_draft_tokens, "optimizations": optimizations}
-        record = run_on_device(mesh_device, sample_run(pair, num_prompts=num_prompts, **options))
+        options = sample_run(
+            pair, num_prompts=num_prompts, num_draft_tokens=num_draft_tokens, optimizations=optimizations
+        )
+        record = run_on_device(mesh_device, options)
         check_record(record)
         assert len(record["prompts"]) == num_prompts
 
