@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
         "else "
         "hybrid if there is a feature draft, else prompt-lookup)",
     )
-    models.add_argument("--draft-file", metavar="FILE", help="a feature draft trained for the target (train_draft.py)")
+    models.add_argument(
+        "--draft-file", metavar="FILE", help="a feature draft trained for the target (training.train_draft)"
+    )
     models.add_argument(
         "--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids"
     )

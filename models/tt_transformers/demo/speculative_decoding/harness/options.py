@@ -161,7 +161,9 @@ def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None,
     """(pair name or None, target, draft model or None, feature draft or None)"""
     draft_file = Path(arguments.draft_file) if arguments.draft_file else None
     if draft_file is not None and not draft_file.is_file():
-        raise BadInput(f"--draft-file {draft_file}: there is no such file; make one with train_draft.py")
+        raise BadInput(
+            f"--draft-file {draft_file}: there is no such file; make one with python -m training.train_draft"
+        )
     if arguments.target:
         if arguments.pair:
             raise BadInput("--pair and --target were both given; give one")
