@@ -17,13 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, frozen_rows
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import frozen_rows
 from training.data import (
     Answer,
     TrainingBatch,
     batch_groups,
     collate,
 )
+from training.model import FeatureDraftModel
 
 SLICE = 256  # rows of logits at a time
 

@@ -7,7 +7,7 @@
 
 1. The target answers many prompts of ten categories (prompts.py, answers.py) and reads documentation (texts.py); its
    hidden features are stored in shards under the work folder (data.py).
-2. A draft head learns to foretell the target's next-token distribution (distillation.py, trainer.py).
+2. A draft head learns to foretell the target's next-token distribution (model.py, distillation.py, trainer.py).
 3. It is validated on prompts whose templates and topics it has not met; the best epoch is saved.
 
 Run it again with the same options to go on where it was stopped: whole shards and whole epochs are kept.
@@ -31,11 +31,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from training.answers import AnswerOptions, end_tokens, make_shard, read_shard
 from training.data import Answer, load_answers
 from training.distillation import Teacher, measure_acceptance
+from training.model import FeatureDraftModel, spec_for_target
 from training.prompts import CATEGORIES, demo_prompts
 from training.texts import documentation_texts
 from training.trainer import (
@@ -174,10 +175,10 @@ def train(
     vocab_size = target.config.get_text_config().vocab_size
     ids = choose_vocabulary(written, args.draft_vocabulary, vocab_size, sorted(end_tokens(target)))
     name = args.name or args.target.rstrip("/").split("/")[-1].split(":")[-1]
-    spec = FeatureDraftSpec.for_target(target, ids, layers=layers, name=name)
+    spec = spec_for_target(target, ids, layers=layers, name=name)
     draft = initial_draft(target, spec, ids, training, seed=args.seed)
     if args.start_from is not None:
-        draft.take_weights(FeatureDraftModel.load(args.start_from), args.start_from)
+        draft.take_weights(FeatureDraft.load(args.start_from), args.start_from)
     draft.to(args.device)
     teacher = Teacher.of(target, ids, DTYPES[args.dtype])
     trainer = Trainer(draft, teacher, args.work, options)
@@ -253,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.threads:
             torch.set_num_threads(args.threads)
         target, tokenizer = load_model(args.target, device=args.device, dtype=args.dtype)
-        layers = FeatureDraftSpec.for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
+        layers = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
         training, held_out = make_data(args, target, tokenizer, layers, console)
         draft, teacher, state = train(args, target, training, held_out, layers, console)
         results = validate(draft, teacher, held_out, console)

@@ -16,11 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
-    FeatureDraftModel,
-    FeatureDraftSpec,
-    frozen_rows,
-)
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftSpec, frozen_rows
 from training.data import Answer, batch_groups, collate
 from training.distillation import (
     Teacher,
@@ -29,6 +25,7 @@ from training.distillation import (
     measure_acceptance,
     unroll,
 )
+from training.model import FeatureDraftModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,15 +19,16 @@ from torch import Tensor
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     FORMAT,
-    FeatureDraftModel,
-    FeatureDraftSpec,
+    FeatureDraft,
     target_fingerprint,
 )
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from training.model import FeatureDraftModel, spec_for_target
 
 GREEDY, SAMPLING = SamplingParams(), SamplingParams(temperature=1.0, top_p=0.9, seed=4)
 TOKEN_IDS = torch.tensor([0, 2, 3, 5, 7, 8, 11, 13, 17, 19, 23, 24, 29, 31])
@@ -35,7 +36,7 @@ PROMPTS = [[5, 6, 7], [1], [9, 8, 7, 6, 5, 4, 3], [2, 2]]
 
 
 def _head(target, seed: int = 0, token_ids: Tensor = TOKEN_IDS) -> FeatureDraftModel:
-    spec = FeatureDraftSpec.for_target(target, token_ids, layers=(1, 2), name="tiny")
+    spec = spec_for_target(target, token_ids, layers=(1, 2), name="tiny")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = FeatureDraftModel(spec, token_ids, target.model.rotary_emb.inv_freq)
@@ -92,7 +93,7 @@ def _ask(drafter: FeatureDrafter, contexts: list[list[int]], counts: list[int], 
 
 def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head):
     """Ragged users, rejected and accepted drafts, rounds without drafts: the cache is never stale."""
-    drafter = FeatureDrafter(head, target)
+    drafter = FeatureDrafter(head.as_draft(), target)
     texts = [prompt + greedy_by_recomputation(target, prompt, 30)[0] for prompt in PROMPTS]
     committed = [len(prompt) + 1 for prompt in PROMPTS]
     drafter.start(PROMPTS, [_features(target, prompt) for prompt in PROMPTS])
@@ -114,7 +115,7 @@ def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head
 
 def test_speculated_entries_must_be_overwritten(target, head):
     """Negative control of the test above: without catching up on true features the drafts differ."""
-    drafter = FeatureDrafter(head, target)
+    drafter = FeatureDrafter(head.as_draft(), target)
     text = PROMPTS[0] + greedy_by_recomputation(target, PROMPTS[0], 12)[0]
     drafter.start([PROMPTS[0]], [_features(target, PROMPTS[0])])
     _ask(drafter, [text[:4]], [4])
@@ -127,7 +128,7 @@ def test_speculated_entries_must_be_overwritten(target, head):
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
 def test_generation_equals_plain_greedy_decoding(target, head, k):
     runner = TorchModelRunner(target, max_seq_len=96, max_users=len(PROMPTS))
-    generator = SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=k)
+    generator = SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=k)
     results = generator.generate(PROMPTS, max_new_tokens=25, stop_token_ids=[])
     for prompt, result in zip(PROMPTS, results):
         assert list(result.tokens) == greedy_by_recomputation(target, prompt, 25)[0]
@@ -136,13 +137,13 @@ def test_generation_equals_plain_greedy_decoding(target, head, k):
 def test_long_texts_outgrow_the_first_cache(target, head, monkeypatch):
     monkeypatch.setattr("models.tt_transformers.demo.speculative_decoding.hf.feature_drafter.CACHE_STEP", 4)
     runner = TorchModelRunner(target, max_seq_len=96)
-    generator = SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=3)
+    generator = SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=3)
     (result,) = generator.generate([PROMPTS[0]], max_new_tokens=40, stop_token_ids=[])
     assert list(result.tokens) == greedy_by_recomputation(target, PROMPTS[0], 40)[0]
 
 
 def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, head):
-    drafter = FeatureDrafter(head, target)
+    drafter = FeatureDrafter(head.as_draft(), target)
     context = [5, 6, 7, 8]
     expected = torch.full((32,), float("-inf"))
     expected[TOKEN_IDS] = _draft_by_recomputation(head, target, context, 1)[1][0]
@@ -164,7 +165,7 @@ def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, 
 
 
 def test_a_draft_ends_where_nothing_is_likely_enough(target, head):
-    drafter = FeatureDrafter(head, target)
+    drafter = FeatureDrafter(head.as_draft(), target)
     context = [5, 6, 7, 8]
     best = _draft_by_recomputation(head, target, context, 5)[1].softmax(-1).max(-1).values
     threshold = float(best.min()) + 1e-4
@@ -179,13 +180,15 @@ def test_a_target_that_gives_no_features_is_refused(target, head):
     runner = TorchModelRunner(target, max_seq_len=96)
     runner.supports_features = False
     with pytest.raises(BadInput, match="hidden features"):
-        SpeculativeGenerator(runner, FeatureDrafter(head, target), num_draft_tokens=1)
+        SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=1)
 
 
 def test_a_file_gives_back_the_same_drafts(target, head, tmp_path):
     head.save(tmp_path / "draft.safetensors", notes={"seed": "1"})
-    loaded = FeatureDraftModel.load(tmp_path / "draft.safetensors")
-    assert loaded.spec == head.spec
+    draft = FeatureDraft.load(tmp_path / "draft.safetensors")
+    assert draft.spec == head.spec
+    loaded = _head(target, seed=9)
+    loaded.take_weights(draft)
     for name, value in head.state_dict().items():
         stored = value.bfloat16().float() if name in dict(head.named_parameters()) else value
         assert torch.equal(loaded.state_dict()[name], stored), name
@@ -195,6 +198,18 @@ def test_a_file_gives_back_the_same_drafts(target, head, tmp_path):
     assert drafter.name == "draft" and drafter.feature_layers == (1, 2)
     drafter.start([[5, 6, 7]], [_features(target, [5, 6, 7])])
     assert _ask(drafter, [[5, 6, 7, 8]], [3]).tokens[0] == _draft_by_recomputation(loaded, target, [5, 6, 7, 8], 3)[0]
+
+
+def test_the_committed_file_is_read_as_it_was_written():
+    """Its spec, and its tensors by checksum: a change of the reader or of the format shows here without the model."""
+    draft = FeatureDraft.load(named_pair("smollm2").draft_path)
+    assert (draft.spec.target_name, draft.spec.target_hash) == ("SmolLM2-135M-Instruct", "e9516720f9edd09f")
+    assert draft.spec.layers == (6, 15, 24, 30) and draft.spec.draft_vocab_size == 8192
+    assert {str(tensor.dtype) for tensor in draft.tensors.values()} == {
+        "torch.bfloat16",
+        "torch.float32",
+        "torch.int32",
+    }
 
 
 @pytest.mark.parametrize("other", ["other weights", "other sizes"])
@@ -211,21 +226,35 @@ def test_a_target_is_known_again_in_another_precision(target):
 
 
 def test_files_that_are_no_drafts_are_refused(head, tmp_path):
-    with pytest.raises(BadInput, match="no draft file"):
-        FeatureDraftModel.load(tmp_path / "missing.safetensors")
+    with pytest.raises(BadInput, match=r"no draft file .*missing\.safetensors; .*python -m training\.train_draft"):
+        FeatureDraft.load(tmp_path / "missing.safetensors")
     (tmp_path / "text.safetensors").write_text("not a draft")
     with pytest.raises(BadInput, match="cannot be read"):
-        FeatureDraftModel.load(tmp_path / "text.safetensors")
+        FeatureDraft.load(tmp_path / "text.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(BadInput, match=f"not a {FORMAT} file"):
-        FeatureDraftModel.load(tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match=f"other.* as a {FORMAT} file: its format is None"):
+        FeatureDraft.load(tmp_path / "other.safetensors")
     head.save(tmp_path / "draft.safetensors")
-    tensors = load_file(tmp_path / "draft.safetensors")
-    del tensors["o_proj.weight"]
-    metadata = {"format": FORMAT, "spec": json.dumps(asdict(head.spec))}
-    save_file(tensors, tmp_path / "damaged.safetensors", metadata=metadata)
-    with pytest.raises(BadInput, match="o_proj"):
-        FeatureDraftModel.load(tmp_path / "damaged.safetensors")
+    whole = load_file(tmp_path / "draft.safetensors")
+    spec, damaged = asdict(head.spec), tmp_path / "damaged.safetensors"
+
+    def save_damaged(tensors: dict[str, Tensor], spec: dict) -> None:
+        save_file(tensors, damaged, metadata={"format": FORMAT, "spec": json.dumps(spec)})
+
+    save_damaged(whole, spec)
+    FeatureDraft.load(damaged)
+    for tensors, name in (
+        ({key: value for key, value in whole.items() if key != "o_proj.weight"}, "o_proj.weight"),
+        ({**whole, "mlp_norm": torch.ones(31)}, "mlp_norm"),
+        ({**whole, "bias": torch.ones(32)}, "bias"),
+    ):
+        save_damaged(tensors, spec)
+        with pytest.raises(BadInput, match=f"damaged.*: {name}$"):
+            FeatureDraft.load(damaged)
+    for change in ({"layers": []}, {"layers": 2}, {"width": 3}):
+        save_damaged(whole, {**spec, **change})
+        with pytest.raises(BadInput, match="damaged.* cannot be read as"):
+            FeatureDraft.load(damaged)
 
 
 @pytest.mark.parametrize("change", [{"layers": ()}, {"num_kv_heads": 3}, {"draft_vocab_size": 33}])

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftModel, FeatureDraftSpec
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
 from training.answers import (
     AnswerOptions,
     answer_batch,
@@ -34,6 +34,7 @@ from training.distillation import (
     measure_acceptance,
     unroll,
 )
+from training.model import FeatureDraftModel, spec_for_target
 from training.prompts import PLAIN, demo_prompts, make_prompts
 from training.train_draft import main
 from training.trainer import (
@@ -55,7 +56,7 @@ def _answer(target, prompt: list[int], length: int) -> Answer:
 
 def _draft(target, answers: list[Answer], vocabulary: int = 32) -> FeatureDraftModel:
     ids = choose_vocabulary(answers, vocabulary, 32)
-    return initial_draft(target, FeatureDraftSpec.for_target(target, ids, layers=LAYERS), ids, answers, seed=0)
+    return initial_draft(target, spec_for_target(target, ids, layers=LAYERS), ids, answers, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -137,23 +138,23 @@ def test_passages_are_whole_sentences():
 def test_unrolled_steps_see_what_the_drafter_sees(target, answers):
     """The parallel unroll of training gives the very hidden states of drafting token by token with a cache."""
     draft = _draft(target, answers).eval()
-    drafter = FeatureDrafter(draft, target)
+    drafter = FeatureDrafter(draft.as_draft(), target)
     answer = answers[3]
     tokens, first = answer.tokens.tolist(), answer.prompt_length + 2  # the pair at position `first` yields d_1
     teacher = Teacher(target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach())
     with torch.no_grad():
         rollouts = unroll(draft, teacher, collate([answer, answers[0]]), 3)
     drafter.start([tokens[: first + 1]], [answer.features[: first + 1]])
-    weights, user = drafter._weights, drafter._users[0]
+    head, user = drafter._head, drafter._users[0]
     with torch.inference_mode():
         hidden = drafter._catch_up(user, tokens[: first + 2])
         for step, rollout in enumerate(rollouts):
             row = first - (answer.prompt_length - 1)  # positions wanted start at the prompt's last
-            expected = weights._norm(hidden, weights.output_norm)[0, 0]
+            expected = draft.norm(hidden, draft.output_norm)[0, 0]
             assert torch.allclose(rollout.hidden[row], expected, atol=1e-4), f"step {step}"
             assert int(rollout.next_ids[row]) == tokens[first + step + 2]
             assert torch.equal(rollout.teacher[row], answer.features[first + step + 1, -32:])
-            hidden = drafter._step(user, hidden, [tokens[first + step + 2]], first + step + 1)
+            hidden = head.layer(hidden, [tokens[first + step + 2]], first + step + 1, user.write)
 
 
 def test_the_losss_gradient_is_that_of_the_divergence():
@@ -209,7 +210,7 @@ def test_draft_vocabulary_holds_the_answers_most_used_ids(answers):
 
 def test_a_draft_that_does_not_read_the_last_layer_is_refused(target, answers):
     ids = torch.arange(32)
-    spec = FeatureDraftSpec.for_target(target, ids, layers=(1,))
+    spec = spec_for_target(target, ids, layers=(1,))
     with pytest.raises(BadInput, match="the last must be 2"):
         initial_draft(target, spec, ids, answers, seed=0)
 
@@ -241,8 +242,8 @@ def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_
     report = json.loads((work / "report.json").read_text())
     assert report["epochs"] == 2 and len(report["learning_curve"]) == 2 and "all" in report["held_out"]
     assert (work / "learning_curve.png").stat().st_size > 1000
-    draft = FeatureDraftModel.load(output)
-    assert draft.spec.target_name == "tiny" and draft.spec.draft_vocab_size == 64 and 0 in draft.token_ids
+    draft = FeatureDraft.load(output)
+    assert draft.spec.target_name == "tiny" and draft.spec.draft_vocab_size == 64 and 0 in draft.tensors["token_ids"]
     shard = work / "shards" / "answers-0000.safetensors"
     written = shard.stat().st_mtime_ns
     first = load_file(output)
@@ -265,7 +266,7 @@ def test_a_draft_can_go_on_from_another_one(target_folder, tmp_path):
     start = ["--start-from", str(tmp_path / "first.safetensors")]
     assert main(command("first", "--epochs", "4", "--learning-rate", "2e-2", "--draft-vocabulary", "80")) == 0
     assert main(command("second", "--epochs", "1", "--draft-vocabulary", "80", *start)) == 0
-    assert FeatureDraftModel.load(tmp_path / "second.safetensors").spec.draft_vocab_size == 80
+    assert FeatureDraft.load(tmp_path / "second.safetensors").spec.draft_vocab_size == 80
     assert first_loss("second") < 0.95 * first_loss("first")
     assert main(command("second", "--epochs", "1", "--layers", "0", "2", *start)) == 2
 

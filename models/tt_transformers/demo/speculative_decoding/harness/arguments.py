@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "text repeats itself and the draft model or feature draft elsewhere (default: the draft model if there is one, "
         "else hybrid if there is a feature draft, else prompt-lookup)",
     )
-    add("--draft-file", metavar="FILE", help="a feature draft trained for the target (train_draft.py)")
+    add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")
     add("--draft-head-size", type=int, metavar="N", help="... so many of them")

@@ -154,7 +154,9 @@ def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None,
     """(pair name or None, target, draft model or None, feature draft or None)"""
     draft_file = Path(arguments.draft_file) if arguments.draft_file else None
     if draft_file is not None and not draft_file.is_file():
-        raise BadInput(f"--draft-file {draft_file}: there is no such file; make one with train_draft.py")
+        raise BadInput(
+            f"--draft-file {draft_file}: there is no such file; make one with python -m training.train_draft"
+        )
     if arguments.target:
         if arguments.pair:
             raise BadInput("--pair and --target were both given; give one")
@@ -175,7 +177,7 @@ def _drafter(arguments: argparse.Namespace, draft: str | None, draft_file: Path 
     if drafter == "model" and draft is None:
         raise BadInput("--drafter model needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup")
     if drafter == "feature" and draft_file is None:
-        raise BadInput("--drafter feature needs a feature draft of the target; add --draft-file FILE (train_draft.py)")
+        raise BadInput("--drafter feature needs a feature draft of the target; add --draft-file FILE")
     if drafter == "hybrid" and draft is None and draft_file is None:
         raise BadInput("--drafter hybrid needs a draft; add --draft ID_OR_PATH or --draft-file FILE")
     return drafter

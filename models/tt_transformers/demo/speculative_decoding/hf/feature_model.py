@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A draft head that reads the target's hidden features, and its file (EAGLE, Li et al. 2024; EAGLE-3, Li et al. 2025).
+"""A draft head on the target's hidden features: its file, and how it runs (EAGLE, Li et al. 2024; EAGLE-3, 2025).
 
     state_i = W_f [features_i]                       from the target, for committed positions
     x_i     = state_i + W_e embedding(token_{i+1})   a feature is paired with the NEXT token
@@ -9,28 +9,31 @@
     logits  = target's own head rows (a trimmed vocabulary) of norm(h_i)   -> token_{i+2}
 
 Past the last committed position there are no features: h_i itself is the state of position i+1. The embedding and the
-head rows are the target's and are not stored.
+head rows are the target's and are not stored. training/ makes such files: `python -m training.train_draft`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import packed_product
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Write: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 FORMAT = "feature-draft-1"
 
 
@@ -42,8 +45,7 @@ class FeatureDraftSpec:
         target_name, target_hash: the target; see target_fingerprint.
         layers: the target's hidden layers that it reads (0 = embeddings, n = after the n-th, last = final normed).
         hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim: its decoder layer's sizes.
-        vocab_size: of the target. draft_vocab_size: how many of those ids it can draft.
-        rms_norm_eps: of its norms.
+        vocab_size: of the target. draft_vocab_size: how many of those ids it can draft. rms_norm_eps: of its norms.
     """
 
     target_name: str
@@ -65,38 +67,21 @@ class FeatureDraftSpec:
             raise BadInput(f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly")
         if not 1 <= self.draft_vocab_size <= self.vocab_size:
             raise BadInput(
-                f"a draft vocabulary of {self.draft_vocab_size} is outside 1..{self.vocab_size}, the target's"
+                f"a draft vocabulary of {self.draft_vocab_size} is not in 1..{self.vocab_size}, the target's"
             )
 
-    @classmethod
-    def for_target(
-        cls,
-        target: PreTrainedModel,
-        token_ids: Tensor,
-        *,
-        layers: tuple[int, ...] | None = None,
-        name: str | None = None,
-    ) -> FeatureDraftSpec:
-        """Shaped like one layer of `target`; by default it reads at 1/5, 1/2 and 4/5 of the depth and at the end."""
-        config = target.config.get_text_config()
-        depth = config.num_hidden_layers
-        heads = config.num_attention_heads
-        layers = layers or tuple(sorted({max(1, depth // 5), max(1, depth // 2), max(1, depth * 4 // 5), depth}))
-        if not all(0 <= layer <= depth for layer in layers):
-            raise BadInput(f"layers {layers} of a target that has 0 to {depth}")
-        return cls(
-            target_name=name or Path(config._name_or_path or type(target).__name__).name,
-            target_hash=target_fingerprint(target),
-            layers=tuple(layers),
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_heads=heads,
-            num_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            vocab_size=config.vocab_size,
-            draft_vocab_size=len(token_ids),
-            rms_norm_eps=getattr(config, "rms_norm_eps", 1e-5),
-        )
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every tensor of a draft, by name; matrices are [out, in]."""
+        hidden, inner, read = self.hidden_size, self.intermediate_size, len(self.layers) * self.hidden_size
+        attended, keyed = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        rows = {"q": attended, "k": keyed, "v": keyed, "gate": inner, "up": inner}
+        columns = {"o": attended, "down": inner}
+        shapes: dict[str, tuple[int, ...]] = {f"{name}_proj.weight": (n, hidden) for name, n in rows.items()}
+        shapes |= {f"{name}_proj.weight": (hidden, n) for name, n in columns.items()}
+        shapes |= {"from_features.weight": (hidden, read), "from_embedding.weight": (hidden, hidden)}
+        shapes |= dict.fromkeys(("input_norm", "mlp_norm", "output_norm"), (hidden,))
+        shapes |= {"feature_scale": (read,), "inv_freq": (self.head_dim // 2,), "token_ids": (self.draft_vocab_size,)}
+        return shapes
 
 
 def target_fingerprint(target: PreTrainedModel) -> str:
@@ -112,112 +97,39 @@ def target_fingerprint(target: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
-class FeatureDraftModel(nn.Module):
-    """The trainable part of the draft, and the frozen facts it needs.
+@dataclass(frozen=True)
+class FeatureDraft:
+    """A trained draft, as its file holds it; BadInput if a tensor is missing, left over or of another shape.
 
-    Args:
-        spec: sizes.
-        token_ids: int64 [draft_vocab_size], ascending: the target's ids that it can draft.
-        inv_freq: float32 [head_dim / 2], the target's rotary frequencies.
+    Attributes:
+        tensors: see FeatureDraftSpec.shapes. Matrices and norms of any float dtype; float32 feature_scale, the factors
+            of the features, and inv_freq, the target's rotary frequencies; token_ids, the target's ids it can draft.
     """
 
-    token_ids: Tensor
-    inv_freq: Tensor
-    feature_scale: Tensor
+    spec: FeatureDraftSpec
+    tensors: Mapping[str, Tensor]
 
-    def __init__(self, spec: FeatureDraftSpec, token_ids: Tensor, inv_freq: Tensor) -> None:
-        super().__init__()
-        self.spec = spec
-        hidden, head_dim = spec.hidden_size, spec.head_dim
-        attended, keyed = spec.num_heads * head_dim, spec.num_kv_heads * head_dim
-        self.register_buffer("token_ids", token_ids.to(torch.int64))
-        self.register_buffer("inv_freq", inv_freq.float())
-        self.register_buffer("feature_scale", torch.ones(len(spec.layers) * hidden))
-        self.from_features = nn.Linear(len(spec.layers) * hidden, hidden, bias=False)
-        self.from_embedding = nn.Linear(hidden, hidden, bias=False)
-        self.q_proj = nn.Linear(hidden, attended, bias=False)
-        self.k_proj = nn.Linear(hidden, keyed, bias=False)
-        self.v_proj = nn.Linear(hidden, keyed, bias=False)
-        self.o_proj = nn.Linear(attended, hidden, bias=False)
-        self.gate_proj = nn.Linear(hidden, spec.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(hidden, spec.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(spec.intermediate_size, hidden, bias=False)
-        self.input_norm, self.mlp_norm, self.output_norm = (nn.Parameter(torch.ones(hidden)) for _ in range(3))
-
-    def state_from_features(self, features: Tensor) -> Tensor:
-        """[..., len(layers) * hidden] of the target -> [..., hidden]."""
-        return self.from_features(features * self.feature_scale)
-
-    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, (self.spec.hidden_size,), weight, self.spec.rms_norm_eps)
-
-    def attention_inputs(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, T, hidden] at positions [B, T] -> q [B, H, T, D], k and v [B, H_kv, T, D], rotated."""
-        normed = self.norm(x, self.input_norm)
-        cos, sin = rotary(self.inv_freq, positions)
-        q, k, v = (
-            projection(normed).unflatten(-1, (-1, self.spec.head_dim)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        cos, sin = cos[:, None].to(q.dtype), sin[:, None].to(q.dtype)
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
-
-    def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """The rest of the layer: x [B, T, hidden] attends to k, v [B, H_kv, S, D]; mask bool [B or 1, 1, T, S]."""
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
-        x = x + self.o_proj(mixed.transpose(1, 2).flatten(2))
-        normed = self.norm(x, self.mlp_norm)
-        return x + self.down_proj(F.silu(self.gate_proj(normed)) * self.up_proj(normed))
-
-    def save(self, path: Path | str, *, notes: dict[str, str] | None = None) -> None:
-        """Write one safetensors file: bfloat16 weights, and the spec as JSON in its metadata."""
-        tensors = {
-            name: value.detach()
-            .cpu()
-            .to(torch.bfloat16 if isinstance(value, nn.Parameter) else value.dtype)
-            .contiguous()
-            for name, value in (*self.named_parameters(), *self.named_buffers())
-        }
-        tensors["token_ids"] = tensors["token_ids"].to(torch.int32)
-        save_file(tensors, path, metadata={"format": FORMAT, "spec": json.dumps(asdict(self.spec)), **(notes or {})})
+    def __post_init__(self) -> None:
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        wrong = {name for name, _ in shapes.items() ^ self.spec.shapes().items()}
+        if wrong:
+            raise BadInput(f"tensors missing, left over or of another shape: {', '.join(sorted(wrong))}")
 
     @classmethod
-    def load(cls, path: Path | str) -> FeatureDraftModel:
-        """Read a file that save() wrote; float32.
-
-        Raises:
-            BadInput: no such file, or not a feature draft.
-        """
+    def load(cls, path: Path | str) -> FeatureDraft:
+        """Read a draft file; BadInput if there is none or it is no feature draft."""
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
-                    raise BadInput(f"{path} is not a {FORMAT} file (its format is {metadata.get('format')!r})")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            fields = json.loads(metadata["spec"])
-            spec = FeatureDraftSpec(**{**fields, "layers": tuple(fields["layers"])})
-            model = cls(spec, tensors["token_ids"], tensors["inv_freq"])
-            model.load_state_dict({k: v.float() if v.is_floating_point() else v.long() for k, v in tensors.items()})
+                    raise BadInput(f"its format is {metadata.get('format')!r}")
+                fields = json.loads(metadata["spec"])
+                spec = FeatureDraftSpec(**{**fields, "layers": tuple(fields["layers"])})
+                return cls(spec, {name: file.get_tensor(name) for name in file.keys()})
         except FileNotFoundError:
-            raise BadInput(f"there is no draft file {path}; make one with train_draft.py") from None
-        except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+            raise BadInput(f"there is no draft file {path}; make one with python -m training.train_draft") from None
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path} cannot be read as a {FORMAT} file: {error}") from error
-        return model.eval()
-
-    def take_weights(self, other: FeatureDraftModel, path: Path | str = "the draft") -> None:
-        """Copy another draft's weights; its vocabulary may differ, for the rows of the head are the target's.
-
-        Raises:
-            BadInput: it belongs to another target, or reads other layers.
-        """
-        mine, its = self.spec, other.spec
-        if (its.target_hash, its.layers) != (mine.target_hash, mine.layers):
-            raise BadInput(
-                f"{path} belongs to {its.target_name} ({its.target_hash}) and reads its layers {its.layers}; this one "
-                f"is for {mine.target_name} ({mine.target_hash}), layers {mine.layers}: the two must agree"
-            )
-        kept = {"token_ids": self.token_ids}
-        self.load_state_dict({**other.state_dict(), **kept})
 
     def check_belongs_to(self, target: PreTrainedModel, path: Path | str = "the draft") -> None:
         """Raises BadInput, with both names, if it was trained for another target."""
@@ -226,7 +138,7 @@ class FeatureDraftModel(nn.Module):
             name = Path(target.config._name_or_path or type(target).__name__).name
             raise BadInput(
                 f"{path} was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is {name} "
-                f"({found}); use its own target, or train a draft for this one with train_draft.py"
+                f"({found}); use its own target, or train a draft for this one with python -m training.train_draft"
             )
 
 
@@ -247,3 +159,58 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position embedding of [..., D]."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([second, first], -1) * sin
+
+
+class FeatureHead:
+    """A draft on its target, folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
+
+    def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
+        self.spec, tensors = draft.spec, draft.tensors
+        self.embedding, output_rows = frozen_rows(target)
+
+        def product(*names: str) -> Callable[[Tensor], Tensor]:
+            return packed_product(torch.cat([tensors[f"{name}.weight"] for name in names]).to(self.embedding))
+
+        self.from_features = packed_product(
+            (tensors["from_features.weight"] * tensors["feature_scale"]).to(self.embedding)
+        )
+        self.from_embedding, self.o_proj, self.down_proj = map(product, ("from_embedding", "o_proj", "down_proj"))
+        self.qkv, self.gate_up = product("q_proj", "k_proj", "v_proj"), product("gate_proj", "up_proj")
+        norms = (tensors[f"{name}_norm"].to(self.embedding) for name in ("input", "mlp", "output"))
+        self.input_norm, self.mlp_norm, self.output_norm = norms
+        self.trimmed = TrimmedHead(tensors["token_ids"].tolist(), self.spec.vocab_size, device=self.embedding.device)
+        self.head = packed_product(output_rows[self.trimmed.token_ids])
+        self.inv_freq = tensors["inv_freq"].to(self.embedding.device)
+        self.cos = self.sin = self.embedding.new_empty(0)  # [positions so far, D]
+
+    def layer(self, state: Tensor, next_tokens: Sequence[int], start: int, write: Write) -> Tensor:
+        """Rows [1, n, hidden] of one user through the decoder layer; the last one's hidden state [1, 1, hidden].
+
+        `write` caches their keys and values at positions start.. and returns those of all positions.
+        """
+        spec, count = self.spec, state.shape[1]
+        end, groups = start + count, spec.num_heads // spec.num_kv_heads
+        if end > len(self.cos):
+            table = rotary(self.inv_freq, torch.arange(2 * end, device=self.inv_freq.device))
+            self.cos, self.sin = (part.to(self.embedding) for part in table)
+        x = state + self.from_embedding(self.embedding[torch.tensor(next_tokens, device=state.device)])
+        qkv = self.qkv(self._norm(x, self.input_norm)).view(1, count, -1, spec.head_dim).transpose(1, 2)
+        rotated = rotate(qkv[:, : spec.num_heads + spec.num_kv_heads], self.cos[start:end], self.sin[start:end])
+        keys, values = write(start, rotated[:, spec.num_heads :], qkv[:, spec.num_heads + spec.num_kv_heads :])
+        # The query heads that share a KV head become its rows: nothing is copied per query head.
+        queries = rotated[:, : spec.num_heads].reshape(1, spec.num_kv_heads, groups * count, spec.head_dim)
+        mask = None
+        if count > 1:
+            mask = torch.ones(count, end, dtype=torch.bool, device=state.device).tril(start).repeat(groups, 1)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        mixed = mixed.view(1, spec.num_heads, count, spec.head_dim).transpose(1, 2).reshape(1, count, -1)
+        x = x + self.o_proj(mixed)
+        gate, up = self.gate_up(self._norm(x, self.mlp_norm)).chunk(2, -1)
+        return (x + self.down_proj(F.silu(gate) * up))[:, -1:]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[1, 1, hidden] -> [V], -inf outside the draft's own vocabulary."""
+        return self.trimmed.whole(self.head(self._norm(hidden, self.output_norm))[0, 0])
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, (self.spec.hidden_size,), weight, self.spec.rms_norm_eps)
