@@ -131,7 +131,7 @@ def mask_by_position(
     asked per user; None if the rule is plainly causal."""
     if mask_function == causal_mask_function:
         return None
-    carrier = torch.empty(0, device=device)
+    carrier = torch.empty(0)
     carrier.allows = mask_function  # type: ignore[attr-defined]
     return carrier
 

@@ -115,16 +115,13 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
             f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position"
         )
     for rope in _rope_settings(config):
-        rope_type = rope.get("rope_type") or rope.get("type") or "default"
-        original = rope.get("original_max_position_embeddings") or getattr(
-            config, "original_max_position_embeddings", limit
-        )
-        if rope_type in FIXED_ROPE or (rope_type in ("longrope", "dynamic") and max_seq_len <= original):
-            continue
-        most = f"; ask for max_seq_len <= {original}" if rope_type in ("longrope", "dynamic") else ""
-        raise BadInput(
-            f"{kind} has {rope_type} rotary embeddings, which change what is cached when a text grows longer{most}"
-        )
+        kind_of_rope = rope.get("rope_type") or rope.get("type") or "default"
+        grows = kind_of_rope in ("longrope", "dynamic")
+        original = rope.get("original_max_position_embeddings")
+        original = original or getattr(config, "original_max_position_embeddings", None) or limit
+        if kind_of_rope not in FIXED_ROPE and not (grows and max_seq_len <= original):
+            remedy = f"; ask for max_seq_len <= {original}" if grows else ""
+            raise BadInput(f"{kind} has {kind_of_rope} rotary embeddings, which change as a text grows longer{remedy}")
 
 
 def _rope_settings(config: PretrainedConfig) -> Iterator[dict[str, Any]]:
