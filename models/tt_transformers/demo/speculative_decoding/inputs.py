@@ -17,7 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 def whole_number(given: Any, what: str) -> int:
     """An int. 5.0 is one, 5.5, True and "5" are none."""
-    number = given.item() if hasattr(given, "item") and getattr(given, "size", 1) in (1, ()) else given
+    number = given.item() if getattr(given, "ndim", None) == 0 else given
     if isinstance(number, float) and number.is_integer():
         return int(number)
     try:
