@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from fuzz.case import GREEDY_AT_HEART, Case
 from fuzz.oracle import Text, continue_greedily, ended, logits_after
 from fuzz.world import World, llama, spell
 
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 
 # Drafters and lookaheads that treat a user alike in any company.
@@ -61,14 +63,18 @@ def end_of(case: Case, prompt: Sequence[int], tokens: Sequence[int]) -> tuple[li
     return ended(prompt, tokens, spell(case.model), **options)
 
 
-def generate(generator, case: Case, prompts: Sequence[Sequence[int]], **options) -> list[GenerationResult]:
-    return generator.generate(
+def generate(generator, case: Case, prompts: Sequence[Sequence[int]], *, stream=False, **options):
+    """A list of GenerationResult, or an iterator of TokenEvent."""
+    run = generator.stream if stream else generator.generate
+    return run(
         prompts, max_new_tokens=case.limit, stop_token_ids=case.stop_ids, stop_strings=case.stop_strings, **options
     )
 
 
 def check_greedy(world: World, case: Case, texts: Sequence[Text], expected: Sequence[tuple[list[int], str]]) -> int:
     """Every token, every reason to end, every count; and again on the same generator, with the users in reverse."""
+    if case.generations == 0:
+        return check_streams(world, case, texts, expected)
     generator, emitted = world.generator(case, texts), 0
     for turn in range(case.generations):
         order = 1 if turn % 2 == 0 else -1
@@ -83,6 +89,29 @@ def check_greedy(world: World, case: Case, texts: Sequence[Text], expected: Sequ
             check_counts(case, result, where, generator.lookahead.max_draft_tokens)
             emitted += len(tokens)
     return emitted
+
+
+def check_streams(world: World, case: Case, texts: Sequence[Text], expected: Sequence[tuple[list[int], str]]) -> int:
+    """Two streams in turns, the users of the one in reverse; on one device's pair the second ends the first."""
+    generators = [world.generator(case, texts) for _ in range(2)]
+    orders = [case.prompts, case.prompts[::-1]]
+    streams = [generate(g, case, p, stream=True) for g, p in zip(generators, orders, strict=True)]
+    events: list[list] = [[], []]
+    for turn in itertools.count():
+        which = turn % 2 if len(streams) == 2 else 0
+        try:
+            events[which].append(next(streams[which]))
+        except StopIteration:
+            break
+        except BadInput:
+            require(generators[0].target is generators[1].target, "a stream was ended by another runner's")
+            break
+    for which, seen in enumerate(events):
+        wanted = [tokens for tokens, _ in expected][:: 1 if which == 0 else -1]
+        for user, tokens in enumerate(wanted):
+            streamed = [event.token for event in seen if event.user == user]
+            require(streamed == tokens[: len(streamed)], f"stream {which}, user {user}: {streamed} instead of {tokens}")
+    return sum(map(len, events))
 
 
 def check_counts(case: Case, result: GenerationResult, where: str, most: int) -> None:

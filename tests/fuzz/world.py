@@ -22,7 +22,7 @@ from fakes.install import fake_upstream
 from fuzz.case import TT_K, TT_SEQ_LEN, TT_USERS, Case
 from fuzz.oracle import Text
 from support.tiny import tiny_llama
-from transformers import PreTrainedModel
+from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -42,7 +42,11 @@ LAYOUTS = (
     (48, 48, 6, 3),
     (33, 64, 8, 2),
     (57, 24, 3, 1),
+    # Shorter windows than texts, in every layer and in every second one, there with soft-capped scores.
+    (36, 32, 4, 2),
+    (44, 32, 4, 1),
 )
+WINDOWS, SOFT_CAPPED = (7, 8), 8  # indices of the last two
 SPELLINGS = [
     *string.ascii_lowercase,
     "ab",
@@ -74,7 +78,8 @@ class SpellingTokenizer:
 
 @functools.cache
 def llama(model: int, kind: str = "self", *, double: bool = False) -> PreTrainedModel:
-    """The target, a noisy copy of it ("near") or a stranger of one layer ("other").
+    """The target, a noisy copy of it ("near") or a stranger of one layer ("other";
+    "padded": whose output layer is of another size).
 
     In float64, rounding is so far below what sampling looks at that a user samples the same tokens in any company.
     """
@@ -91,8 +96,29 @@ def llama(model: int, kind: str = "self", *, double: bool = False) -> PreTrained
 
 def _build(model: int, kind: str) -> PreTrainedModel:
     vocab, dim, heads, kv_heads = LAYOUTS[model]
-    seed, layers = (model, 2) if kind != "other" else (100 + model, 1)
+    seed, layers = (model, 2) if kind not in ("other", "padded") else (100 + model, 1)
+    vocab += random.Random(model).choice((-5, 3)) if kind == "padded" else 0
+    if model in WINDOWS:
+        return _windowed(seed, soft_capped=model == SOFT_CAPPED, vocab=vocab, heads=heads, kv_heads=kv_heads)
     return tiny_llama(seed, vocab=vocab, dim=dim, heads=heads, kv_heads=kv_heads, layers=layers)
+
+
+def _windowed(seed: int, *, soft_capped: bool, vocab: int, heads: int, kv_heads: int) -> PreTrainedModel:
+    sizes = {"vocab_size": vocab, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": 8}
+    sizes |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
+    sizes |= {
+        "sliding_window": 9,
+        "initializer_range": 0.3,
+        "eos_token_id": None,
+        "bos_token_id": None,
+        "pad_token_id": 0,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if soft_capped:
+            config = Gemma2Config(**sizes, attn_logit_softcapping=2.0, query_pre_attn_scalar=8)
+            return Gemma2ForCausalLM(config).eval()
+        return MistralForCausalLM(MistralConfig(**sizes)).eval()
 
 
 def _copy(source: PreTrainedModel, model: int, kind: str) -> PreTrainedModel:
@@ -237,7 +263,7 @@ class World:
             )
 
         kind = case.drafter.removeprefix("hybrid-")
-        if kind in ("self", "near", "other", "trimmed"):
+        if kind in ("self", "near", "other", "padded", "trimmed"):
             vocab = LAYOUTS[case.model][0]
             half = random.Random(case.seed).sample(range(vocab), vocab // 2) if kind == "trimmed" else None
             drafter = ModelDrafter(runner("near" if kind == "trimmed" else kind, half))

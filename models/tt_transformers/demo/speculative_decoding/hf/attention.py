@@ -104,23 +104,24 @@ def _by_scores(
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """What no kernel computes, in float32."""
+    """What no kernel computes, in float32 at least."""
+    precise = torch.promote_types(rows.dtype, torch.float32)
     heads, width = rows.shape[1], rows.shape[-1]
     scale = width**-0.5 if scaling is None else scaling
     shared = (keys.shape[1], heads // keys.shape[1])  # KV heads, query heads of each
     outputs = []
     for first in range(0, rows.shape[2], BLOCK):
-        block = rows[0, :, first : first + BLOCK].float().unflatten(0, shared)
-        scores = block @ keys[0, :, None].float().transpose(-1, -2) * scale
+        block = rows[0, :, first : first + BLOCK].to(precise).unflatten(0, shared)
+        scores = block @ keys[0, :, None].to(precise).transpose(-1, -2) * scale
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
         if mask is not None:
             scores = scores + mask[first : first + BLOCK]
         if sinks is not None:
-            sink = sinks.float().view(*shared, 1, 1).expand(*scores.shape[:-1], 1)
+            sink = sinks.to(precise).view(*shared, 1, 1).expand(*scores.shape[:-1], 1)
             scores = torch.cat([scores, sink], dim=-1)
         weights = scores.softmax(-1)[..., : keys.shape[2]]
-        outputs.append((weights @ values[0, :, None].float()).flatten(0, 1))
+        outputs.append((weights @ values[0, :, None].to(precise)).flatten(0, 1))
     return torch.cat(outputs, dim=1)[None].to(rows.dtype)
 
 
