@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import DraftReque
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner, attend_by_position
+from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
@@ -130,24 +130,14 @@ class TestTorchRunner:
         with pytest.raises(BadInput, match="does not use transformers' attention interface"):
             TorchModelRunner(model, max_seq_len=16)
 
-    def test_a_layer_that_slides_its_window_is_refused_at_its_end(self):
-        """The model's configuration may be silent about a window that one of its layers has."""
-        cache = PositionalCache(max_users=1, max_seq_len=16)
-        cache.begin([Segment(user=0, start=0, count=5, first_row=0)])
-        rows = torch.randn(1, 2, 5, 4)
-        cache.update(rows, rows, 0)
-        layer = torch.nn.Module()
-        layer.layer_idx = 0
-        out, _ = attend_by_position(layer, rows, rows, rows, positional_cache=cache, sliding_window=5)
-        assert out.shape == (1, 5, 2, 4)
-        with pytest.raises(BadInput, match="position 4 is past the model's sliding window of 4"):
-            attend_by_position(layer, rows, rows, rows, positional_cache=cache, sliding_window=4)
-
     def test_the_cache_says_how_far_it_is_filled(self):
-        cache = PositionalCache(max_users=2, max_seq_len=16)
+        cache = PositionalCache(max_seq_len=16)
         assert cache.get_seq_length() == 0
-        cache.begin([Segment(user=0, start=3, count=2, first_row=0), Segment(user=1, start=7, count=1, first_row=2)])
-        assert cache.get_seq_length() == 7
+        cache.begin([Segment(user=0, start=3, count=2, first_row=0)])
+        assert cache.get_seq_length() == 3 and cache.get_mask_sizes(2, 0) == (5, 0)
+        rows = torch.randn(1, 2, 2, 4)
+        cache.update(rows, rows, 1)
+        assert cache.get_seq_length(1) == 5 and cache.get_seq_length(0) == 3
 
     def test_a_trimmed_head_keeps_its_bias(self):
         sizes = {

@@ -100,12 +100,14 @@ class TestInterrupted:
         works(generator)
 
     def test_interrupted_inside_the_model(self, monkeypatch):
-        """In the middle of a layer: the caller's model is given back as it was."""
+        """In the middle of a layer; the caller's model is never touched."""
         model = tiny_llama(0)
         before = model.config._attn_implementation
-        generator = SpeculativeGenerator(runner(model), PromptLookupDrafter())
+        target = runner(model)
+        generator = SpeculativeGenerator(target, PromptLookupDrafter())
+        layer = target._positional.model.model.layers[1].mlp
         with monkeypatch.context() as patch:
-            patch.setattr(model.model.layers[1].mlp, "forward", lambda x: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(layer, "forward", lambda x: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 generator.generate([PROMPT], max_new_tokens=30)
         assert model.config._attn_implementation == before

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed weights compute what unpacked ones do, follow their module, and are left out where they do not fit."""
 
-import os
-
 import pytest
 import torch
 from support.tiny import tiny_llama
@@ -90,12 +88,10 @@ def test_every_linear_layer_of_a_model():
 def test_left_out_where_memory_is_short(monkeypatch):
     model = tiny_llama(0)
     needed = sum(module.weight.nbytes for module in model.modules() if type(module) is nn.Linear)
-    page = os.sysconf("SC_PAGE_SIZE")
-    free = {"SC_PAGE_SIZE": page, "SC_AVPHYS_PAGES": needed // page}
-    monkeypatch.setattr(packed_linear.os, "sysconf", lambda name: free[name])
+    monkeypatch.setattr(packed_linear, "available_bytes", lambda device: needed)
     pack_linear_layers(model)
     assert not any(isinstance(module, PackedLinear) for module in model.modules())
-    free["SC_AVPHYS_PAGES"] = 2 * needed // page + 1
+    monkeypatch.setattr(packed_linear, "available_bytes", lambda device: 2 * needed + 1)
     pack_linear_layers(model)
     assert any(isinstance(module, PackedLinear) for module in model.modules())
 

@@ -7,8 +7,6 @@ import pytest
 import torch
 from support.tiny import tiny_llama
 from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     MistralConfig,
@@ -18,6 +16,7 @@ from transformers import (
 )
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.hf import cache
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 
@@ -130,10 +129,13 @@ def test_trimmed_head_keeps_the_logits_it_computes():
 
 def test_the_callers_model_is_left_as_it_was():
     model = tiny_llama(0)
-    before = (model.config._attn_implementation, model.lm_head, plain(model, text(5, 1)))
+    before = (model.config.to_json_string(), model.config._attn_implementation, model.lm_head, plain(model, text(5, 1)))
+    model.train()
     TorchModelRunner(model, max_seq_len=64, head_token_ids=[1, 2]).prefill([[1, 2, 3]])
-    assert model.config._attn_implementation == before[0] and model.lm_head is before[1]
-    torch.testing.assert_close(plain(model, text(5, 1)), before[2], atol=0, rtol=0)
+    assert model.training and all(module.training for module in model.modules())
+    assert (model.config.to_json_string(), model.config._attn_implementation, model.lm_head) == before[:3]
+    model.eval()
+    torch.testing.assert_close(plain(model, text(5, 1)), before[3], atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])
@@ -166,10 +168,6 @@ def test_width_changes_rows_by_rounding_only(dtype):
         (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=4096), "max_seq_len 4096 is outside 2..512"),
         (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=64, max_users=0), "max_users is 0"),
         (lambda: TorchModelRunner(tiny_llama(0), max_seq_len=64, head_token_ids=[32]), "0 to 31"),
-        (
-            lambda: TorchModelRunner(MistralForCausalLM(MistralConfig(**SMALL, sliding_window=16)), max_seq_len=64),
-            "sliding window of 16",
-        ),
     ],
 )
 def test_refused(build, message):
@@ -196,7 +194,38 @@ def test_calls_that_do_not_fit_are_refused(call, message):
         call(TorchModelRunner(tiny_llama(0), max_seq_len=8, max_tokens_per_user=3))
 
 
-def test_soft_capped_attention_is_refused():
-    config = Gemma2Config(**SMALL, head_dim=8, sliding_window=None, attn_logit_softcapping=50.0)
-    with pytest.raises(BadInput):
-        TorchModelRunner(Gemma2ForCausalLM(config).eval(), max_seq_len=64).prefill([[1, 2, 3]])
+def test_a_forward_leaves_the_callers_model_alone_meanwhile():
+    """Another thread may use the model while a runner's forward is under way."""
+    model = tiny_llama(0)
+    runner = TorchModelRunner(model, max_seq_len=64)
+    seen = []
+    runner._positional.model.model.layers[1].register_forward_hook(
+        lambda *_: seen.append((model.config._attn_implementation, plain(model, [1, 2, 3])))
+    )
+    runner.prefill([[1, 2, 3]])
+    expected = plain(model, [1, 2, 3])
+    assert seen and all(name == model.config._attn_implementation for name, _ in seen)
+    assert all(torch.equal(logits, expected) for _, logits in seen)
+
+
+def test_memory_is_for_the_users_that_were_sent():
+    runner = TorchModelRunner(tiny_llama(0), max_seq_len=64, max_users=32)
+
+    def held():
+        return {layer: len(keys) for layer, keys in runner.cache.keys.items()}
+
+    runner.prefill([[1, 2]])
+    assert held() == {0: 1, 1: 1}
+    runner.prefill([[1, 2]] * 9)
+    assert held() == {0: 9, 1: 9}
+    runner.prefill([[1, 2]] * 2)
+    assert held() == {0: 2, 1: 2}
+
+
+def test_users_that_do_not_fit_are_refused_with_both_numbers(monkeypatch):
+    monkeypatch.setattr(cache, "available_bytes", lambda device: 1 << 20)
+    runner = TorchModelRunner(tiny_llama(0), max_seq_len=512, max_users=32)
+    runner.prefill([[1]] * 4)
+    with pytest.raises(BadInput, match="32 users of 512 tokens need 4 MB more, and 1 MB of memory are free"):
+        runner.prefill([[1]] * 32)
+    assert len(runner.prefill([[1]]).values) == 1

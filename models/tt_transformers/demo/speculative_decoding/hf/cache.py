@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Cache
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+# (batch, head, query positions [n, 1], key positions [1, S]) -> bool [n, S]: transformers' masking_utils makes them.
+Allows = Callable[[int, int, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,59 +39,115 @@ class Segment:
 
 
 class PositionalCache(Cache):
-    """Keys and values [max_users, H_kv, max_seq_len, D] per layer, allocated when a layer first writes.
+    """Keys and values [users, H_kv, max_seq_len, D] per layer, allocated when a layer first writes.
 
-    `segments` says which users and positions the rows of the running forward belong to.
+    Args:
+        layers: how many there are, to tell in time whether all of them will fit.
+        whole: update() returns all that is cached of the one user of a forward, as transformers' own caches do; else
+            the new rows alone.
+        float32: keep keys and values in float32 whatever the model's dtype.
     """
 
-    def __init__(self, *, max_users: int, max_seq_len: int) -> None:
+    def __init__(self, *, max_seq_len: int, layers: int = 1, whole: bool = False, float32: bool = False) -> None:
         super().__init__(layers=[])
-        self.max_users, self.max_seq_len = max_users, max_seq_len
+        self.max_seq_len, self.num_layers, self.whole, self.float32 = max_seq_len, layers, whole, float32
+        self.users = 1
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         self.begin([])
 
+    def reserve(self, users: int) -> None:
+        """Make room for so many users, and give back what many fewer do not need."""
+        if not self.users // 2 <= users <= self.users:
+            self.clear()
+            self.users = users
+
     def begin(self, segments: list[Segment]) -> None:
         """A forward of these rows begins."""
         self.segments = segments
-        self._masks: dict[Segment, Tensor] = {}
+        self.layer = -1  # the last that was updated, and the rows that it was given
+        self.rows: tuple[Tensor, Tensor] | None = None
+        self._updated: set[int] = set()
+        self._masks: dict[tuple[Segment, int], Tensor | None] = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
-        """Write each row of [1, H_kv, N, D] at its own user and position; returns the rows unchanged."""
+        """Write each row of [1, H_kv, N, D] at its own user and position."""
+        if layer_idx not in self.keys:
+            self._allocate(key_states, value_states, layer_idx)
         for stored, states in ((self.keys, key_states), (self.values, value_states)):
-            if layer_idx not in stored:
-                shape = (self.max_users, states.shape[1], self.max_seq_len, states.shape[-1])
-                stored[layer_idx] = states.new_zeros(shape)
             for s in self.segments:
                 stored[layer_idx][s.user, :, s.start : s.end] = states[0, :, s.rows]
+        self.layer, self.rows = layer_idx, (key_states, value_states)
+        self._updated.add(layer_idx)
+        if self.whole:
+            keys, values = self.cached(self.segments[0])
+            return keys.to(key_states.dtype), values.to(value_states.dtype)
         return key_states, value_states
 
-    def cached(self, layer_idx: int, segment: Segment) -> tuple[Tensor, Tensor]:
-        """What the segment's last token may see: keys and values [1, H_kv, end, D], views of the cache."""
+    def _allocate(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> None:
+        shapes = [(self.users, t.shape[1], self.max_seq_len, t.shape[-1]) for t in (key_states, value_states)]
+        dtype = torch.float32 if self.float32 else key_states.dtype
+        needed = (
+            sum(torch.Size(shape).numel() for shape in shapes) * dtype.itemsize * (self.num_layers - len(self.keys))
+        )
+        free = available_bytes(key_states.device)
+        if free is not None and needed > free:
+            raise BadInput(
+                f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more, and "
+                f"{free >> 20} MB of memory are free; lower max_seq_len or send fewer prompts at once"
+            )
+        self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(s, dtype=dtype) for s in shapes)
+
+    def cached(self, segment: Segment) -> tuple[Tensor, Tensor]:
+        """What the segment's last token may see in the last updated layer: keys and values [1, H_kv, end, D], views."""
         user = slice(segment.user, segment.user + 1)
-        return self.keys[layer_idx][user, :, : segment.end], self.values[layer_idx][user, :, : segment.end]
+        return self.keys[self.layer][user, :, : segment.end], self.values[self.layer][user, :, : segment.end]
 
-    def mask(self, segment: Segment, groups: int, dtype: torch.dtype) -> Tensor | None:
-        """Additive causal mask [groups * count, end] for a segment that starts past position 0; made once per forward.
+    def mask(self, segment: Segment, allows: Allows | None, dtype: torch.dtype) -> Tensor | None:
+        """Additive mask [count, end] of what the segment's tokens may see, made once per forward; None: everything.
 
-        Row g * count + j belongs to token j, which sees positions up to start + j. One token alone sees everything:
-        None.
+        Args:
+            allows: the model's own rule; None: all that is not later.
         """
-        if segment.count == 1:
-            return None
-        if segment not in self._masks:
-            device = next(iter(self.keys.values())).device
-            hidden = torch.full((segment.count, segment.end), float("-inf"), dtype=dtype, device=device)
-            self._masks[segment] = hidden.triu_(segment.start + 1).repeat(groups, 1)
-        return self._masks[segment]
+        key = segment, id(allows)
+        if key not in self._masks:
+            device = self.keys[self.layer].device
+            queries = torch.arange(segment.start, segment.end, device=device)[:, None]
+            keys = torch.arange(segment.end, device=device)[None]
+            seen = keys <= queries if allows is None else allows(0, 0, queries, keys).expand(len(queries), -1)
+            hidden = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
+            self._masks[key] = None if bool(seen.all()) else hidden
+        return self._masks[key]
 
     def clear(self) -> None:
         """Give the memory back."""
         self.keys.clear()
         self.values.clear()
 
+    # What transformers' models ask of a cache. Of several users there is no one answer; hf/proof.py finds out whether a
+    # model's text depends on it.
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Cached positions, for models that ask; they are given position_ids, so nothing depends on it."""
+        """Cached positions, those of this forward once the layer was updated."""
+        return max((s.end if layer_idx in self._updated else s.start for s in self.segments), default=0)
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """The first position of this forward."""
         return max((s.start for s in self.segments), default=0)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """(keys that a mask must cover, the first one's position)"""
+        return self.get_query_offset() + query_length, 0
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) << 10 if found else None

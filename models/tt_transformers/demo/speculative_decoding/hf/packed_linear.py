@@ -10,7 +10,6 @@ rows. With the weights packed once, one to eight rows cost about the same, and p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,6 +17,8 @@ import torch
 from loguru import logger
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models.tt_transformers.demo.speculative_decoding.hf.cache import available_bytes
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -74,8 +75,8 @@ def pack_linear_layers(model: nn.Module) -> None:
         name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear and can_pack(layer.weight)
     }
     needed = sum(layer.weight.nbytes for layer in layers.values())
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > free // 2:
+    free = available_bytes(torch.device("cpu"))
+    if free is not None and needed > free // 2:
         logger.info(
             f"weights are not packed for speed: a copy takes {needed >> 20} MB, and {free >> 20} MB of memory are free"
         )

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Attention by position: each user's rows against that user's own slice of the cache, under the model's own mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import causal_mask_function
+
+from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache, Segment
+
+ATTENTION_NAME = "by_position"
+BLOCK = 256  # query rows at once where scores are computed one by one
+
+
+class NotByPosition(RuntimeError):
+    """The model asks something of its attention that cannot be answered row by row."""
+
+
+def attend_by_position(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    positional_cache: PositionalCache,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Attention function for transformers' AttentionInterface. What else a model may pass (dropout, a window that its
+    mask holds too) makes no difference; whether something did is proven when the model is opened (hf/proof.py).
+
+    Args:
+        query: [1, H, N, D], the rows of all segments one after another.
+        key, value: [1, H_kv, N, D], just cached as they are; or of one user [1, H_kv, S, D], as the model made them of
+            all that is cached.
+        attention_mask: what mask_by_position() made; None: causal.
+        softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
+
+    Returns:
+        ([1, N, H, D], None) as AttentionInterface wants it.
+    """
+    cache = positional_cache
+    allows: Allows | None = getattr(attention_mask, "allows", None)
+    if attention_mask is not None and allows is None:
+        raise NotByPosition(f"{type(module).__name__} makes a mask of its own")
+    if not cache.whole and (cache.rows is None or key is not cache.rows[0] or value is not cache.rows[1]):
+        raise NotByPosition(f"{type(module).__name__} attends over other keys and values than it caches")
+    outputs = []
+    for segment in cache.segments:
+        keys, values = (key, value) if cache.whole else cache.cached(segment)
+        if keys.shape[2] != segment.end:
+            raise NotByPosition(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
+        rows = query[:, :, segment.rows]
+        if cache.float32:
+            rows, keys, values = rows.float(), keys.float(), values.float()
+        mask = cache.mask(segment, allows, rows.dtype)
+        if softcap is not None or s_aux is not None:
+            out = _by_scores(rows, keys, values, mask, scaling=scaling, softcap=softcap, sinks=s_aux)
+        else:
+            out = _by_kernel(rows, keys, values, mask, segment, causal=allows is None, scaling=scaling)
+        outputs.append(out)
+    out = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return out.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def _by_kernel(
+    rows: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    segment: Segment,
+    *,
+    causal: bool,
+    scaling: float | None,
+) -> Tensor:
+    groups = rows.shape[1] // keys.shape[1]
+    if causal and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
+        return scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=groups > 1)
+    # The query heads that share a KV head become its rows: no copy of the cache per query head.
+    folded = rows.reshape(1, keys.shape[1], groups * segment.count, -1)
+    mask = None if mask is None else mask.repeat(groups, 1)
+    out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
+    return out.reshape(*rows.shape[:3], -1)
+
+
+def _by_scores(
+    rows: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    *,
+    scaling: float | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
+    """What no kernel computes, in float32."""
+    heads, width = rows.shape[1], rows.shape[-1]
+    scale = width**-0.5 if scaling is None else scaling
+    shared = (keys.shape[1], heads // keys.shape[1])  # KV heads, query heads of each
+    outputs = []
+    for first in range(0, rows.shape[2], BLOCK):
+        block = rows[0, :, first : first + BLOCK].float().unflatten(0, shared)
+        scores = block @ keys[0, :, None].float().transpose(-1, -2) * scale
+        if softcap is not None:
+            scores = torch.tanh(scores / softcap) * softcap
+        if mask is not None:
+            scores = scores + mask[first : first + BLOCK]
+        if sinks is not None:
+            sink = sinks.float().view(*shared, 1, 1).expand(*scores.shape[:-1], 1)
+            scores = torch.cat([scores, sink], dim=-1)
+        weights = scores.softmax(-1)[..., : keys.shape[2]]
+        outputs.append((weights @ values[0, :, None].float()).flatten(0, 1))
+    return torch.cat(outputs, dim=1)[None].to(rows.dtype)
+
+
+def mask_by_position(
+    *, mask_function: Callable[..., Any], device: torch.device | str = "cpu", **_: Any
+) -> Tensor | None:
+    """Mask function for transformers' AttentionMaskInterface: an empty tensor that carries the model's rule, which is
+    asked per user; None if the rule is plainly causal."""
+    if mask_function == causal_mask_function:
+        return None
+    carrier = torch.empty(0)
+    carrier.allows = mask_function  # type: ignore[attr-defined]
+    return carrier
+
+
+AttentionInterface.register(ATTENTION_NAME, attend_by_position)
+AttentionMaskInterface.register(ATTENTION_NAME, mask_by_position)

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""A model that attends by position, and the proof that it still says what it says without a cache.
+
+The proof takes eight passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
+seconds for one of eight billion parameters, and no memory beyond them. What lies beyond its reach is refused from
+the configuration: rotary embeddings that change with the length of the text.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.attention import ATTENTION_NAME
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+
+FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same at every length
+# How far apart rows may lie by rounding, as a share of their largest logit.
+ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+FIRST, SECOND = 11, 7  # tokens of the two texts
+# What transformers' models raise where a cache is not theirs.
+FOREIGN = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
+
+
+class PositionalModel:
+    """A view of a causal LM whose attention goes by position. Weights are shared; the model itself is not changed.
+
+    Args:
+        whole: each user goes through the model alone, over all that is cached; else all users' rows at once.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, whole: bool = False) -> None:
+        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        self.model: PreTrainedModel = copy.deepcopy(model, tensors).eval()  # shares what is in `tensors`
+        self.attention = model.config._attn_implementation
+        self.model.config._attn_implementation = ATTENTION_NAME
+        self.whole = whole
+
+    @torch.inference_mode()
+    def run(
+        self, flat: Tensor, segments: list[Segment], cache: PositionalCache, *, last: bool, features: Sequence[int] = ()
+    ) -> tuple[Tensor, Tensor | None]:
+        """One pass over the tokens int64 [N] of the segments.
+
+        Args:
+            last: whether logits of each segment's last row are wanted, or of all. features: see ModelRunner.prefill.
+
+        Returns:
+            (logits [rows, V], hidden states [N, F] or None)
+        """
+        if self.whole and len(segments) > 1:
+            logits, hidden = zip(*(self.run(flat[s.rows], [s], cache, last=last, features=features) for s in segments))
+            return torch.cat(logits), torch.cat(hidden) if features else None
+        if self.whole:
+            segments = [Segment(segments[0].user, segments[0].start, segments[0].count, 0)]
+        cache.begin(segments)
+        positions, device = torch.cat([torch.arange(s.start, s.end) for s in segments]), self.model.device
+        output = self.model(
+            input_ids=flat[None].to(device),
+            position_ids=positions[None].to(device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=torch.tensor([s.rows.stop - 1 for s in segments]) if last else 0,
+            positional_cache=cache,
+            output_hidden_states=bool(features),
+        )
+        states = output.hidden_states
+        return output.logits[0], torch.cat([states[layer][0] for layer in features], dim=-1) if features else None
+
+    @torch.inference_mode()
+    def uncached(self, tokens: Tensor) -> Tensor:
+        """Logits [n, V] of tokens [n] by the model as it is."""
+        self.model.config._attn_implementation = self.attention
+        try:
+            return self.model(tokens[None].to(self.model.device), use_cache=False).logits[0]
+        finally:
+            self.model.config._attn_implementation = ATTENTION_NAME
+
+
+def by_position(model: PreTrainedModel, max_seq_len: int, *, prove: bool = True) -> PositionalModel:
+    """The model, attending by position.
+
+    Args:
+        prove: compare it with the model's own uncached forward; without, a model that does something of its own with
+            its attention or its cache may write another text, and nobody is told.
+
+    Raises:
+        BadInput: a length that the model does not know, or an architecture that cannot be addressed by position.
+    """
+    _check_configuration(model, max_seq_len)
+    if not prove:
+        return PositionalModel(model)
+    if model not in _proven:
+        _proven[model] = _prove(model)
+    return _proven[model]
+
+
+def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
+    config, kind = model.config.get_text_config(), type(model).__name__
+    limit = getattr(config, "max_position_embeddings", None) or max_seq_len
+    if not 2 <= max_seq_len <= limit:
+        raise BadInput(f"max_seq_len {max_seq_len} is outside 2..{limit}, the positions that {kind} knows")
+    if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
+        raise BadInput(
+            f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position"
+        )
+    for rope in _rope_settings(config):
+        kind_of_rope = rope.get("rope_type") or rope.get("type") or "default"
+        grows = kind_of_rope in ("longrope", "dynamic")
+        original = rope.get("original_max_position_embeddings")
+        original = original or getattr(config, "original_max_position_embeddings", None) or limit
+        if kind_of_rope not in FIXED_ROPE and not (grows and max_seq_len <= original):
+            remedy = f"; ask for max_seq_len <= {original}" if grows else ""
+            raise BadInput(f"{kind} has {kind_of_rope} rotary embeddings, which change as a text grows longer{remedy}")
+
+
+def _rope_settings(config: PretrainedConfig) -> Iterator[dict[str, Any]]:
+    """The model's rotary settings, or those of each kind of its layers."""
+    for name in ("rope_parameters", "rope_scaling"):
+        found = getattr(config, name, None) or {}
+        nested = [entry for entry in found.values() if isinstance(entry, dict)]
+        yield from nested or [found]
+
+
+def _prove(model: PreTrainedModel) -> PositionalModel:
+    """Two ragged users: prefill, one token, a wrong draft, its rollback, several tokens; row for row."""
+    reason = ""
+    for whole in (False, True):
+        view = PositionalModel(model, whole=whole)
+        try:
+            apart = _rounding(view)
+        except FOREIGN as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        else:
+            if apart <= 1.0:
+                return view
+            reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
+    raise BadInput(
+        f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache "
+        f"({reason}), so its text would not be its own; use another model"
+    )
+
+
+def _rounding(view: PositionalModel) -> float:
+    """How far rows with and without the cache lie apart, in units of what rounding explains."""
+    config = view.model.config.get_text_config()
+    if (getattr(config, "max_position_embeddings", None) or FIRST) < FIRST:
+        return 0.0  # too short for a draft, too
+    drawn = torch.Generator().manual_seed(0)
+    first, second = (torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND))
+    expected = view.uncached(first), view.uncached(second)
+    if not all(bool(torch.isfinite(rows).all()) for rows in expected):
+        return 0.0  # whoever uses it is told where
+    cache = PositionalCache(max_seq_len=FIRST, whole=view.whole)
+    cache.reserve(2)
+    worst: list[Tensor] = []
+
+    def run(*parts: tuple[int, int, int], wrong: bool = False) -> None:
+        """One pass of (user, start, count) parts; `wrong`: of other tokens, whose rows do not matter."""
+        segments, tokens, row = [], [], 0
+        for user, start, count in parts:
+            segments.append(Segment(user, start, count, row))
+            tokens.append((first, second)[user][start : start + count])
+            row += count
+        flat = torch.cat(tokens)
+        rows, _ = view.run((flat + 1) % config.vocab_size if wrong else flat, segments, cache, last=False)
+        if not wrong:
+            wanted = torch.cat([expected[user][start : start + count] for user, start, count in parts])
+            worst.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
+
+    run((0, 0, 5), (1, 0, 3))
+    run((0, 5, 1), (1, 3, 1))
+    run((0, 6, 3), (1, 4, 2), wrong=True)
+    run((0, 6, 2), (1, 4, 3))
+    run((0, 8, 3))
+    rows = torch.cat(worst) / ROUNDING[view.model.dtype]
+    # In low precision a router or a near tie may turn by rounding: a row in four may lie anywhere.
+    return float(rows.max() if view.model.dtype in (torch.float32, torch.float64) else rows.quantile(0.75))
