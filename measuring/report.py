@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     folder = Path(arguments.out)
-    page_file = checked_output("--page", arguments.page or folder / PAGE, make_folders=True)
+    given = arguments.page
+    page_file = folder / PAGE if given is None else checked_output("--page", given, make_folders=True)
     for path in write_reports(load_results(arguments.results), folder, page_file):
         print(f"written: {shown(str(path))}")
     return MATCHED

@@ -93,6 +93,9 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         BadInput: names the option, what it allows and what to do.
     """
+    empty = next((name for name, value in vars(arguments).items() if value == "" and name != "prompt"), None)
+    if empty is not None:
+        raise BadInput(f"--{empty.replace('_', '-')} was given an empty text; drop it, or say what it should be")
     pair, target, draft, draft_file = _models(arguments)
     drafter = _drafter(arguments, draft, draft_file)
     if arguments.num_draft_tokens is not None:

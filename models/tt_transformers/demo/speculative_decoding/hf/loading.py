@@ -65,6 +65,11 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
             f"{model_id} does not hold the weights of a whole {type(model).__name__}: {name} {what}{more}; give the "
             "folder of a causal language model with all its weight files"
         )
+    method = getattr(model.config, "quantization_config", None)
+    if method is not None and getattr(model, "hf_quantizer", None) is None:
+        raise ModelUnavailable(
+            f"{model_id} is quantised in a way that transformers does not know ({method}); give another"
+        )
     model = model.to(device).eval()
     pack_linear_layers(model)
     return model, tokenizer
@@ -72,7 +77,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
 
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """The tokenizer alone; as load_model."""
-    with _named_failures(model_id, "with its tokenizer") as source:
+    with _named_failures(model_id) as source:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
@@ -107,7 +112,7 @@ def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
 
 
 @contextmanager
-def _named_failures(model_id: str, what: str = "as a causal language model") -> Iterator[str]:
+def _named_failures(model_id: str) -> Iterator[str]:
     """Where to load the model from; what fails inside is a ModelUnavailable that names the model and a remedy."""
     source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
     check_reachable(source)
@@ -117,15 +122,18 @@ def _named_failures(model_id: str, what: str = "as a causal language model") -> 
     logging.set_verbosity_error()  # its reports say in many lines what the error says in one
     try:
         yield source
-    # transformers raises what any of its parts does: OSError, ValueError, TypeError, ImportError (a quantiser's
-    # package), RuntimeError, UnpicklingError, those of safetensors and dataclasses, and of tokenizers a plain Exception.
+    # transformers raises what any of its parts does: OSError, ValueError, TypeError, ImportError (a quantiser),
+    # RuntimeError, UnpicklingError, those of safetensors and of dataclasses; tokenizers even a plain Exception.
     except Exception as error:
         kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
         reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
-        remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
         if isinstance(error, ImportError):
             remedy = "install what is missing, or give a model that is not quantised"
-        raise ModelUnavailable(f"{model_id} cannot be loaded {what}: {reason}; {remedy}") from error
+        elif os.path.exists(source):
+            remedy = "mend that folder's files, or download them again"
+        else:
+            remedy = "check the name, or accept the model's licence on its page and run `hf auth login` if it is gated"
+        raise ModelUnavailable(f"{model_id} cannot be loaded: {reason}; {remedy}") from error
     finally:
         logging.set_verbosity(verbosity)
 
