@@ -33,7 +33,7 @@ from measuring.line_up import Entry, LineUp, line_up
 from measuring.peers import Peer, peer_record
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import report_table
-from measuring.results import Run
+from measuring.results import Run, same_text
 from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
@@ -178,7 +178,9 @@ def _assistant(bench: Bench, entered: LineUp) -> PreTrainedModel | None:
 
 
 def compare_table(record: dict[str, Any]) -> ScreenTable:
-    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included."""
+    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included, and there is
+    none where the text is another.
+    """
     columns = [
         Column("arm"),
         Column("tok/s\nplain", 2),
@@ -207,7 +209,8 @@ def compare_table(record: dict[str, Any]) -> ScreenTable:
     for peer in record["peers"]:
         total = peer["summary"]
         name, same = f"transformers {peer['peer']}", f"{total['identical']}/{total['prompts']}"
-        speeds = (number(total["decode_tps"], 1), speedup(total["request_speedup"]))
+        ranked = total["request_speedup"] if same_text(peer["prompts"]) else None
+        speeds = (number(total["decode_tps"], 1), speedup(ranked))
         rows.append((name, MISSING, *speeds, MISSING, MISSING, MISSING, same))
     return ScreenTable("every arm against plain decoding of the same prompts, same run", columns, rows)
 

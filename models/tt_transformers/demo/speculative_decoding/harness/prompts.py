@@ -72,13 +72,18 @@ def _prompt(entry: object, where: str) -> Prompt:
     category = entry.get("category", "other") if isinstance(entry, dict) else None
     if not isinstance(text, str) or not isinstance(category, str):
         raise BadInput(f'{where} must be an object with a text "prompt" (and, if any, a text "category")')
-    return Prompt(checked_text(text, where), category)
+    return Prompt(checked_text(text, where), _whole(category, f"the category of {where}"))
 
 
 def checked_text(text: str, where: str) -> str:
-    """`text` itself; BadInput if there is nothing in it, or half a character (a cut emoji, a byte that is no UTF-8)."""
+    """`text` itself; BadInput if there is nothing in it, or it is no Unicode text."""
     if not text.strip():
         raise BadInput(f"{where} is an empty prompt; give it some text")
+    return _whole(text, where)
+
+
+def _whole(text: str, where: str) -> str:
+    """`text` itself; BadInput if it holds half a character (a cut emoji, a byte that was no UTF-8)."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
