@@ -165,7 +165,9 @@ def fastest_by_category(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) ->
         auto = next((speed for (speed, _), run in zip(mine, ours) if run.k == "auto"), None)
         theirs = [_best_peer([peer for peer in peers if peer["kind"] == kind], category) for kind in kinds]
         beaten = [speed for speed in theirs if speed is not None and best is not None and speed > best]
-        says = NOT_MEASURED if best is None or not theirs else "no" if beaten or best < 1.0 else "yes"
+        says = NOT_MEASURED
+        if best is not None and theirs:
+            says = "no" if beaten or best < 1.0 else NOT_MEASURED if None in theirs else "yes"
         rows.append((category, *(measured(speed, "{:.2f}x") for speed in (auto, best)), which,
                      *(measured(speed, "{:.2f}x") for speed in theirs), says))  # fmt: skip
     headers = ["category", "ours, auto", "ours, fastest", "which"]
