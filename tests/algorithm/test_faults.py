@@ -182,14 +182,6 @@ class TestUnusableLogits:
 
 
 class TestTwoModelsThatDoNotFit:
-    @pytest.mark.parametrize("vocab", [24, 40])
-    def test_vocabularies_of_different_size(self, vocab):
-        """One tokenizer, padded differently (Qwen2.5's sizes are): q would be shorter or longer than p."""
-        draft = ModelDrafter(runner(tiny_llama(1, vocab=vocab), name="draft"))
-        for drafter in (draft, HybridDrafter(PromptLookupDrafter(), draft)):
-            with pytest.raises(BadInput, match=f"vocab_size is {vocab} in the draft draft and 32"):
-                SpeculativeGenerator(runner(), drafter)
-
     @pytest.mark.parametrize("token", [32, -1])
     def test_a_token_id_that_the_target_does_not_have(self, token):
         with pytest.raises(BadInput, match=f"token id {token} .* 32"):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 
-class ScriptedDrafter:
+class ScriptedDrafter(Drafter):
     """Drafts whatever script(context, count) returns: always wrong, sometimes right, random."""
 
     feature_layers: tuple[int, ...] = ()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft
-from models.tt_transformers.demo.speculative_decoding.runner import Rows
+from models.tt_transformers.demo.speculative_decoding.runner import Rows, Turns
 
 ALARM = 1e-3  # with fixed seeds a test either always passes or always fails; this is how unlikely a false alarm was
 
@@ -86,11 +86,13 @@ class TableRunner:
         self.max_users, self.max_seq_len, self.max_tokens_per_user = users, 64, 32
         self.eos_token_ids: frozenset[int] = frozenset()
         self.cached: list[list[int]] = []
+        self.turns = Turns()
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         pass
 
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
+        self.turns.generation += 1
         self.cached = [list(prompt) for prompt in prompts]
         return Rows(torch.stack([self.table(tuple(tokens[-2:])) for tokens in self.cached]))
 

@@ -37,6 +37,7 @@ class DraftRequest:
         sampling: with temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling), else argmax.
         generators: the users' own random generators.
         min_probability: a user's draft ends where no token's probability reaches it; 0 never ends it.
+        vocab_size: of the target, whose ids alone may be drafted; a draft's output layer may be padded differently.
     """
 
     contexts: Sequence[Sequence[int]]
@@ -44,6 +45,7 @@ class DraftRequest:
     sampling: SamplingParams = SamplingParams()
     generators: Sequence[torch.Generator] = ()
     min_probability: float = 0.0
+    vocab_size: int | None = None
 
     @property
     def argmax_only(self) -> bool:
@@ -57,10 +59,13 @@ class DraftRequest:
         it would leave a proposal that is no longer q, and the emitted law would not be the target's.
 
         Args:
-            row: logits [V], or an argmax id.
+            row: logits of the draft's output layer, or an argmax id.
         """
         if not row.is_floating_point():
-            return int(row), None
+            return (int(row) if self.vocab_size is None or int(row) < self.vocab_size else None), None
+        if self.vocab_size is not None and len(row) != self.vocab_size:
+            missing = row.new_full((max(0, self.vocab_size - len(row)),), float("-inf"))
+            row = torch.cat([row[: self.vocab_size], missing])
         if self.sampling.greedy:
             unsure = self.min_probability > 0.0 and float(row.float().softmax(-1).max()) < self.min_probability
             return (None, None) if unsure else (int(row.argmax()), None)
@@ -94,6 +99,7 @@ class Drafter(Protocol):
 
     name: str
     feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
+    owner: object = None  # the generation that it was started for: a generator's mark
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
@@ -132,9 +138,13 @@ class ModelDrafter(Drafter):
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        self.runner.prefill(prompts)
+        self.runner.prefill([self._known(prompt) for prompt in prompts])
         self._fed = [list(prompt) for prompt in prompts]
         self._agreed = [0] * len(prompts)
+
+    def _known(self, tokens: Sequence[int]) -> list[int]:
+        """For ids that only the target's output layer has, any other: they are rare, and a draft need not be right."""
+        return [min(token, self.runner.vocab_size - 1) for token in tokens]
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """One kind: whatever the model says."""
@@ -179,7 +189,7 @@ class ModelDrafter(Drafter):
             positions, lengths = [IDLE] * users, [1] * users
             for user, gap in gaps.items():
                 positions[user], lengths[user] = len(self._fed[user]), min(width, len(gap))
-                tokens[user, : lengths[user]] = torch.tensor(gap[:width])
+                tokens[user, : lengths[user]] = torch.tensor(self._known(gap[:width]))
             output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only).values
             for user, gap in gaps.items():
                 self._fed[user].extend(gap[:width])
@@ -198,11 +208,6 @@ def check_fit(target: ModelRunner, drafter: Drafter) -> None:
     draft: ModelRunner | None = getattr(drafter, "runner", None)
     if draft is None:
         return
-    if draft.vocab_size != target.vocab_size:
-        raise BadInput(
-            f"vocab_size is {draft.vocab_size} in the draft {draft.name} and {target.vocab_size} in the target "
-            f"{target.name}; their output layers must be of one size"
-        )
     if draft.max_seq_len < target.max_seq_len:
         raise BadInput(
             f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 
 MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
@@ -43,8 +44,8 @@ class Lookahead(Protocol):
 
 
 def check_draft_tokens(count: int) -> None:
-    """BadInput unless 0 <= count <= MAX_DRAFT_TOKENS."""
-    if not 0 <= count <= MAX_DRAFT_TOKENS:
+    """BadInput unless it is a whole number, 0 <= count <= MAX_DRAFT_TOKENS."""
+    if not 0 <= whole_number(count, "the number of draft tokens") <= MAX_DRAFT_TOKENS:
         raise BadInput(f"{count} draft tokens: K must be from 0 (plain decoding) to {MAX_DRAFT_TOKENS}")
 
 

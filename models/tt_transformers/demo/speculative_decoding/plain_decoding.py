@@ -41,7 +41,6 @@ def decode_plainly(
     seeds = [sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps: list[list[int]] = [[] for _ in prompts]
-    clock = RunClock()
 
     def choose(user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
         if not row.is_floating_point():
@@ -50,22 +49,24 @@ def decode_plainly(
             return int(row.argmax())
         return sample(to_probabilities(row, sampling).cpu(), generators[user])
 
-    logits = target.prefill(prompts).values
-    first = [choose(user, row) for user, row in enumerate(logits)]
-    ttft_ns = before = clock.now(target)
-    for sequence, token in zip(sequences, first, strict=True):
-        sequence.commit(token, "prefill", "", ttft_ns)
-    while not all(sequence.finished for sequence in sequences):
-        positions = [IDLE if s.finished else s.pending_position for s in sequences]
-        lengths = [min(width, s.stop.max_seq_len - max(at, 0)) for s, at in zip(sequences, positions, strict=True)]
-        pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
-        rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy).values
-        chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
-        now = clock.now(target)
-        for user, token in chosen.items():
-            sequences[user].commit(token, "plain", "", now)
-            steps[user].append(now - before)
-        before = now
+    with target.turns.lock:  # nobody else's generation begins meanwhile
+        clock = RunClock()
+        logits = target.prefill(prompts).values
+        first = [choose(user, row) for user, row in enumerate(logits)]
+        ttft_ns = before = clock.now(target)
+        for sequence, token in zip(sequences, first, strict=True):
+            sequence.commit(token, "prefill", "", ttft_ns)
+        while not all(sequence.finished for sequence in sequences):
+            positions = [IDLE if s.finished else s.pending_position for s in sequences]
+            lengths = [min(width, s.stop.max_seq_len - max(at, 0)) for s, at in zip(sequences, positions, strict=True)]
+            pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
+            rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy).values
+            chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
+            now = clock.now(target)
+            for user, token in chosen.items():
+                sequences[user].commit(token, "plain", "", now)
+                steps[user].append(now - before)
+            before = now
     return [
         GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=sequence.stop.decode)
         for sequence, step_ns in zip(sequences, steps, strict=True)

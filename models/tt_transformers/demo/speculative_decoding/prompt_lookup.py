@@ -90,6 +90,15 @@ class HybridDrafter(Drafter):
         self.feature_layers = second.feature_layers
         self.runner = getattr(second, "runner", None)
 
+    @property
+    def owner(self) -> object:
+        """Whose both are."""
+        return self.first.owner if self.first.owner is self.second.owner else None
+
+    @owner.setter
+    def owner(self, generation: object) -> None:
+        self.first.owner = self.second.owner = generation
+
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         self.first.start(prompts)
         self.second.start(prompts, prompt_features)

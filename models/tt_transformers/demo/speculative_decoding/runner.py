@@ -11,6 +11,7 @@ the next call simply names an earlier position and overwrites what was there.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,16 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+
+class Turns:
+    """Whose turn it is on a runner, whose cache holds one generation at a time. Every prefill begins a new one; whoever
+    needs what an earlier one left sees that it is gone, and holds the lock while nobody else may begin."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.generation = 0
+
 
 IDLE = -1  # the position of a user that takes no part in a forward
 
@@ -72,6 +83,7 @@ class ModelRunner(Protocol):
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
     supports_features: bool  # whether hidden states may be asked for
+    turns: Turns  # prefill() raises their `generation`
     load: ModelLoad | None  # what opening it cost, if that was measured
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:

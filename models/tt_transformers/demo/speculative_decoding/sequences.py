@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from models.tt_transformers.demo.speculative_decoding import inputs
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class StopConditions:
     decode: Decode | None = None
 
     def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "max_seq_len"):
+            object.__setattr__(self, name, inputs.whole_number(getattr(self, name), name))
+        ids = inputs.whole_numbers(self.stop_token_ids, "stop_token_ids")
+        object.__setattr__(self, "stop_token_ids", frozenset(ids))
+        object.__setattr__(self, "stop_strings", inputs.texts(self.stop_strings, "stop_strings"))
         if self.max_new_tokens < 1:
             raise BadInput(f"max_new_tokens is {self.max_new_tokens}; at least 1 token must be asked for")
         if self.stop_strings and self.decode is None:
@@ -58,7 +64,7 @@ class StopConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What to generate: prompts that run together, one per user, and when each of them ends.
+    """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py).
 
     Attributes:
         prompts: token ids, or text where the generator has a tokenizer.
@@ -69,7 +75,7 @@ class GenerationRequest:
         seeds: of the users' own random generators, one per prompt; None: the sampling's seed + user.
     """
 
-    prompts: Sequence[Sequence[int] | str]
+    prompts: Sequence[Sequence[int] | str] | str
     max_new_tokens: int = 128
     stop_token_ids: Sequence[int] | None = None
     stop_strings: Sequence[str] = ()
@@ -77,6 +83,9 @@ class GenerationRequest:
     seeds: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
+        if self.seeds is not None:
+            object.__setattr__(self, "seeds", inputs.whole_numbers(self.seeds, "seeds"))
         if not self.prompts:
             raise BadInput("no prompts were given")
         for what, given in (("stop conditions", self.stops), ("seeds", self.seeds)):

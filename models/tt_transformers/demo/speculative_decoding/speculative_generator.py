@@ -10,6 +10,7 @@ pending one); whatever lies beyond is garbage that nothing reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
 )
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
@@ -61,6 +63,7 @@ class Batch:
     clock: RunClock
     target_ttft_ns: int = 0
     rounds: list[list[RoundRecord | None]] = field(default_factory=list)
+    turn: tuple[object, ...] = ()  # what the runners' caches and the drafter hold, when they are this generation's
 
     def commit_round(
         self, draft: Draft, acceptance: Acceptance, now_ns: int
@@ -117,7 +120,7 @@ class SpeculativeGenerator:
         verify_width: int = 1,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
-        self.verify_width = verify_width
+        self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
         wanted = max(self.lookahead.max_draft_tokens + 1, verify_width)
@@ -129,6 +132,8 @@ class SpeculativeGenerator:
         if drafter is not None:
             check_fit(target, drafter)
         self._feature_layers = drafter.feature_layers if drafter is not None else ()
+        draft: ModelRunner | None = getattr(drafter, "runner", None)
+        self._turns = [runner.turns for runner in (target, draft) if runner is not None]
 
     def generate(
         self,
@@ -162,8 +167,34 @@ class SpeculativeGenerator:
                 return
             events = self.speculative_decode_step(batch)
 
+    @contextmanager
+    def _turn(self, batch: Batch) -> Iterator[None]:
+        """Nobody else's generation touches what this one uses meanwhile.
+
+        Raises:
+            BadInput: one did since the last turn of this batch; its caches are gone.
+        """
+        with ExitStack() as held:
+            for turns in sorted(self._turns, key=id):
+                held.enter_context(turns.lock)
+            if batch.turn and batch.turn != self._now_held(batch):
+                raise BadInput(
+                    f"another generation has begun on {self.target.name} or its drafter, whose caches hold one "
+                    "generation at a time; finish a stream before the next, or open a runner and a drafter for each"
+                )
+            yield
+            batch.turn = self._now_held(batch)
+
+    def _now_held(self, batch: Batch) -> tuple[object, ...]:
+        owner = getattr(self.drafter, "owner", None)
+        return (*(turns.generation for turns in self._turns), owner is batch)
+
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
+        with self._turn(batch):
+            return self._prefill(batch)
+
+    def _prefill(self, batch: Batch) -> list[TokenEvent]:
         prompts = [sequence.prompt for sequence in batch.sequences]
         prefilled = self.target.prefill(prompts, features=self._feature_layers)
         if self.sampling.greedy:
@@ -174,6 +205,7 @@ class SpeculativeGenerator:
         batch.target_ttft_ns = batch.clock.now(self.target)
         if self.drafter is not None:
             self.drafter.start(prompts, prefilled.features)
+            self.drafter.owner = batch
         self.lookahead.start(len(batch.sequences))
         now = batch.clock.now(self.target)
         for sequence, token in zip(batch.sequences, first, strict=True):
@@ -182,6 +214,10 @@ class SpeculativeGenerator:
 
     def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
         """One round for every user who has not ended: draft, verify, accept, commit."""
+        with self._turn(batch):
+            return self._round(batch)
+
+    def _round(self, batch: Batch) -> list[TokenEvent]:
         start = batch.clock.now(self.target)
         draft = self.generate_draft_tokens(batch)
         drafted = batch.clock.now(self.target)
@@ -209,6 +245,7 @@ class SpeculativeGenerator:
                 sampling=self.sampling,
                 generators=batch.generators,
                 min_probability=self.lookahead.min_probability,
+                vocab_size=self.target.vocab_size,
             )
         )
 
@@ -262,8 +299,8 @@ class SpeculativeGenerator:
         return StopConditions(
             max_new_tokens=max_new_tokens,
             max_seq_len=self.target.max_seq_len,
-            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else frozenset(stop_token_ids),
-            stop_strings=tuple(stop_strings),
+            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else stop_token_ids,  # type: ignore
+            stop_strings=stop_strings,  # type: ignore[arg-type]  # StopConditions makes of both what it needs
             decode=decoder(self.tokenizer) if self.tokenizer else None,
         )
 

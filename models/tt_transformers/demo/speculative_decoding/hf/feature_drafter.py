@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _User:
         self.keys, self.values, self.waiting = self.keys[:, :, :0].clone(), self.values[:, :, :0].clone(), []
 
 
-class FeatureDrafter:
+class FeatureDrafter(Drafter):
     """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it belongs to another target.
 
     Args:

@@ -21,7 +21,14 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelLoad, Rows, check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import (
+    IDLE,
+    ModelLoad,
+    Rows,
+    Turns,
+    check_forward,
+    check_prompts,
+)
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 
@@ -80,6 +87,7 @@ class TorchModelRunner:
         self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
         self.device = model.device
         self.load: ModelLoad | None = None
+        self.turns = Turns()
         self.model = model
         self._head: TrimmedHead | None = None
         if head_token_ids is not None:
@@ -105,6 +113,7 @@ class TorchModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
+        self.turns.generation += 1
         segments = _segments([0] * len(prompts), [len(prompt) for prompt in prompts])
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
         self.cache.reserve(len(prompts))

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
@@ -83,7 +83,7 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     assert worst(rows, reference, PROMPT, verified) < 0.99
 
 
-class ScriptedDrafter:
+class ScriptedDrafter(Drafter):
     """Knows the text, and is right about as many tokens of each draft as the script says."""
 
     name = "scripted"

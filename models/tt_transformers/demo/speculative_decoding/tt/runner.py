@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelLoad, Rows, check_forward, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import (
+    IDLE,
+    ModelLoad,
+    Rows,
+    Turns,
+    check_forward,
+    check_prompts,
+)
 from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
@@ -45,6 +52,7 @@ class TTModelRunner:
         eos = args.hf_config.eos_token_id
         eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
         self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        self.turns = Turns()
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
@@ -75,6 +83,7 @@ class TTModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See ModelRunner."""
         check_prompts(self, prompts, features)
+        self.turns.generation += 1
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
         self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
         return Rows(self._whole(logits))

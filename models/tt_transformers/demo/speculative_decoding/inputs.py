@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""The one border where what a caller passes becomes what the algorithm works with, or a BadInput that names it.
+
+Whatever counts as a number or as several is welcome: Python's own, numpy's, torch's.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+
+
+def whole_number(given: Any, what: str) -> int:
+    """An int. 5.0 is one, 5.5, True and "5" are none."""
+    number = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    try:
+        if not isinstance(number, bool):
+            return operator.index(number)
+    except TypeError:
+        pass  # said below
+    raise BadInput(f"{what} is {given!r}; give a whole number")
+
+
+def whole_numbers(given: Any, what: str) -> list[int]:
+    """Several of them, or a single one as a list."""
+    if isinstance(given, (str, bytes, Mapping)):
+        raise BadInput(f"{what} is {given!r}; give whole numbers (of a tokenizer's result its input_ids)")
+    listed = given.tolist() if hasattr(given, "tolist") else given
+    return [whole_number(one, what) for one in (listed if isinstance(listed, Iterable) else [listed])]
+
+
+def texts(given: Any, what: str) -> tuple[str, ...]:
+    """Several texts, or a single one as a tuple."""
+    listed = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(text, str) for text in listed):
+        raise BadInput(f"{what} is {given!r}; give texts")
+    return listed
+
+
+def prompts(given: Any) -> list[str | list[int]]:
+    """Prompts as texts or lists of ids; a single text as one prompt, a 2-D array as one per row."""
+    if isinstance(given, Mapping):
+        raise BadInput(f"prompts is {type(given).__name__} with {', '.join(map(str, given))}; give its input_ids")
+    if isinstance(given, str):
+        return [given]
+    listed = given.tolist() if hasattr(given, "tolist") else given
+    if not isinstance(listed, Iterable):
+        raise BadInput(f"prompts is {given!r}; give a list of prompts")
+    found: list[str | list[int]] = []
+    for number, prompt in enumerate(listed):
+        if not isinstance(prompt, Iterable):
+            raise BadInput(f"prompt {number} is {prompt!r}; give a list of prompts, each a text or a list of token ids")
+        found.append(prompt if isinstance(prompt, str) else whole_numbers(prompt, f"prompt {number}"))
+    return found
