@@ -14,6 +14,7 @@ The JSON it writes (kind "compare", schema 1):
     peers       one per way of transformers to decode (peers.peer_record); [] where none applies: sampling, stop
                 strings
     peers_reason  why there are none | null
+    ignored_generation_settings  of the target's generation_config, which neither the arms nor the peers follow
 
 Order: in every repeat of every batch, plain decoding, all arms and all peers take turns, each time starting with
 another one, so that a machine that slows down slows all of them.
@@ -32,8 +33,8 @@ from measuring.line_up import Entry, LineUp, line_up
 from measuring.peers import Peer, peer_record
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import report_table
-from measuring.results import Run
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from measuring.results import Run, same_text
+from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
@@ -51,23 +52,22 @@ from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchMode
 from models.tt_transformers.demo.speculative_decoding.metrics import median
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
-MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
 
-
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `compare`; returns the exit status (0: every arm matched plain decoding)."""
+    entered = line_up(argv)
+    console = make_console()
+    record, matched = compare(entered, console)
     try:
-        entered = line_up(argv)
-        record, matched = compare(entered, make_console())
-    except (BadInput, ModelFailure) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
-    write_json(record, entered.json_file)
+        write_json(record, entered.json_file)
+    finally:  # whatever became of the file
+        show(record, console)
     return MATCHED if matched else DIFFERED
 
 
 def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
-    """Load, run everything, show; returns the record and whether every arm matched plain decoding."""
+    """Load and run everything; returns the record and whether every arm matched plain decoding."""
     with open_bench(entered.base) as bench:
         cold = cold_start(bench, entered)
         peers = make_peers(bench, entered)
@@ -93,13 +93,17 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
             "peers_reason": None if peer_runs else "not asked for, or sampling, stop strings or another backend",
         }
         record = result_file(record, bench)
-    console.print(compare_table(record))
-    shown = [Run(run, record) for run in runs]
-    if any(run.k == "auto" for run in shown):
-        console.print(report_table(auto_by_category(shown), "decoding: auto against the best fixed K, by category"))
-    if peer_runs:
-        console.print(report_table(fastest_by_category(shown, peer_runs), "whole requests against plain decoding"))
     return record, matched
+
+
+def show(record: dict[str, Any], console: Any) -> None:
+    """The tables."""
+    console.print(compare_table(record))
+    runs, peers = [Run(run, record) for run in record["runs"]], record["peers"]
+    if any(run.k == "auto" for run in runs):
+        console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
+    if peers:
+        console.print(report_table(fastest_by_category(runs, peers), "whole requests against plain decoding"))
 
 
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
@@ -174,7 +178,9 @@ def _assistant(bench: Bench, entered: LineUp) -> PreTrainedModel | None:
 
 
 def compare_table(record: dict[str, Any]) -> ScreenTable:
-    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included."""
+    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included, and there is
+    none where the text is another.
+    """
     columns = [
         Column("arm"),
         Column("tok/s\nplain", 2),
@@ -203,10 +209,11 @@ def compare_table(record: dict[str, Any]) -> ScreenTable:
     for peer in record["peers"]:
         total = peer["summary"]
         name, same = f"transformers {peer['peer']}", f"{total['identical']}/{total['prompts']}"
-        speeds = (number(total["decode_tps"], 1), speedup(total["request_speedup"]))
+        ranked = total["request_speedup"] if same_text(peer["prompts"]) else None
+        speeds = (number(total["decode_tps"], 1), speedup(ranked))
         rows.append((name, MISSING, *speeds, MISSING, MISSING, MISSING, same))
     return ScreenTable("every arm against plain decoding of the same prompts, same run", columns, rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry(main))

@@ -10,24 +10,24 @@ reference outputs, which hold just that. c and v are given, or c follows from de
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from measuring.agreement import Agreement, KEstimate, Prediction, estimate_k, predict, read_refpt
 from measuring.break_even import Choice, break_even_alpha
 from measuring.published_speeds import DEVICES, SOURCE, published_pair
 from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.command import MATCHED, Parser, command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, number, speedup
+from models.tt_transformers.demo.speculative_decoding.harness.record import write_json
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, number, speedup, styled
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
@@ -66,20 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the estimate")
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `estimate`; returns the exit status (2: bad input)."""
-    parser = argparse.ArgumentParser(prog="speculative_demo estimate", description=__doc__)
+    parser = Parser(prog="speculative_demo estimate", description=__doc__)
     add_arguments(parser)
-    try:
-        run(parser.parse_args(argv), make_console())
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run(parser.parse_args(argv), make_console())
+    return MATCHED
 
 
 def run(arguments: argparse.Namespace, console: Any) -> None:
     """Estimate, show and write."""
+    json_file = None if arguments.json is None else checked_output("--json", arguments.json)
     ks, (c, c_source) = parse_ks(arguments.k), draft_cost(arguments)
     if arguments.v <= 0:
         raise BadInput(f"--v {arguments.v} is not positive; it is the cost of one verify in plain target steps")
@@ -87,10 +85,12 @@ def run(arguments: argparse.Namespace, console: Any) -> None:
     agreement = Agreement.between(target, draft)
     rows = [estimate_k(agreement, k, c=c, v=arguments.v) for k in ks]
     record = estimate_record(agreement, rows, target.name, draft.name, c=c, c_source=c_source, v=arguments.v)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    console.print(estimate_table(record))
-    console.print(Text(conclusion(record)))
+    try:
+        if json_file is not None:
+            write_json(record, json_file)
+    finally:  # whatever became of the file
+        console.print(estimate_table(record))
+        console.print(styled(conclusion(record)))
 
 
 def parse_ks(text: str) -> list[int]:
@@ -200,7 +200,7 @@ def estimate_record(
 
 def estimate_table(record: dict[str, Any]) -> Table:
     """One row per K."""
-    title = escape(f"{record['draft']} drafting for {record['target']}, estimated")
+    title = styled(f"{record['draft']} drafting for {record['target']}, estimated")
     table = Table(title=title, title_justify="left")
     for heading in ("K", "acceptance", "tokens/round", "predicted speedup", "break-even alpha"):
         table.add_column(heading, justify="right")
@@ -235,4 +235,4 @@ def conclusion(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry(main))

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, json_file
+from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
@@ -80,7 +82,7 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     Raises:
         BadInput: names the option, what it allows and what to do.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="speculative_demo compare",
         allow_abbrev=False,
         description="Runs plain decoding, each chosen drafter at each chosen K, and transformers' own generate, prompt "
@@ -105,14 +107,16 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     batch_sizes = numbers("--batch-sizes", mine.batch_sizes, 1)
     drafters = _drafters(mine.drafters, shared, base)
     entries = [
-        replace(entry, options=replace(entry.options, prompts=base.prompts))
+        entry
         for batch_size, drafter in product(batch_sizes, drafters)
         for entry in _entries(shared, drafter, batch_size, mine.k, first=drafter == drafters[0])
     ]
+    opened = fitted(_shared(base, [entry.options for entry in entries]), shared.max_seq_len)
+    alike: dict[str, Any] = {"prompts": base.prompts, "max_seq_len": opened.max_seq_len}
     peers = base.backend == "torch" and base.sampling.greedy and not mine.no_peers and not base.stop_strings
     return LineUp(
-        base=_shared(base, [entry.options for entry in entries]),
-        entries=entries,
+        base=opened,
+        entries=[replace(entry, options=replace(entry.options, **alike)) for entry in entries],
         batch_sizes=batch_sizes,
         assistant=mine.assistant or base.draft,
         peer_ks=[int(k) for k in mine.k.split(",") if k.strip().isdecimal() and int(k)] if peers else [],

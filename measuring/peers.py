@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from transformers.generation.streamers import BaseStreamer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
+from models.tt_transformers.demo.speculative_decoding.hf.loading import CHANGING
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
 PEERS = ("generate", "prompt_lookup_num_tokens", "assistant_model")
@@ -101,7 +103,7 @@ class Peer:
         input_ids = torch.tensor([list(prompt)], device=self.model.device)
         clock = _EmissionClock()
         options, generate = self._options(max_new_tokens), cast(Any, self.model).generate
-        with _constant_drafts(self.assistant, self.k):
+        with _as_ours(self.model, self.assistant, self.k):
             self._synchronize()
             start = time.perf_counter_ns()
             output = generate(input_ids, attention_mask=torch.ones_like(input_ids), streamer=clock, **options)
@@ -138,23 +140,26 @@ class Peer:
 
 
 @contextmanager
-def _constant_drafts(assistant: PreTrainedModel | None, k: int) -> Iterator[None]:
-    """The assistant drafts exactly k tokens per round, as ours do, and is left as it was found."""
-    if assistant is None:
-        yield
-        return
-    wanted = {
+def _as_ours(model: PreTrainedModel, assistant: PreTrainedModel | None, k: int) -> Iterator[None]:
+    """Both choose as our arms do, by their logits alone, and the assistant drafts exactly k tokens per round, as ours;
+    they are left as they were found.
+    """
+    constant = {
         "num_assistant_tokens": k,
         "num_assistant_tokens_schedule": "constant",
         "assistant_confidence_threshold": 0.0,
     }
-    config = assistant.generation_config
-    before = {name: getattr(config, name) for name in wanted}
-    config.update(**wanted)
+    idle = dict.fromkeys(CHANGING)
+    wanted = [(model, idle), *([(assistant, idle | constant)] if assistant is not None else [])]
+    before = [(one, one.generation_config) for one, _ in wanted]
     try:
+        for one, settings in wanted:
+            one.generation_config = copy.deepcopy(one.generation_config)
+            cast(Any, one.generation_config).update(**settings)
         yield
     finally:
-        config.update(**before)
+        for one, config in before:
+            one.generation_config = config
 
 
 def peer_record(

@@ -20,6 +20,8 @@ from measuring.reports.plots import draw_all
 from measuring.reports.sections import detailed_comparison, performance_comparison, summary
 from measuring.results import Results, headline, load_results, slug
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.command import MATCHED, Parser, command, entry, shown
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output, write_whole
 
 REPORTS = Path("generated/reports")
 PLOTS = "plots"
@@ -45,19 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", metavar="FILE", help=f"where the HTML page goes (default: {PAGE} beside the reports)")
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `report`; returns the exit status (2: bad input)."""
-    parser = argparse.ArgumentParser(prog="speculative_demo report", description=__doc__)
+    parser = Parser(prog="speculative_demo report", description=__doc__)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     folder = Path(arguments.out)
-    try:
-        for path in write_reports(load_results(arguments.results), folder, Path(arguments.page or folder / PAGE)):
-            print(f"written: {path}")
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    given = arguments.page
+    page_file = folder / PAGE if given is None else checked_output("--page", given, make_folders=True)
+    for path in write_reports(load_results(arguments.results), folder, page_file):
+        print(f"written: {shown(str(path))}")
+    return MATCHED
 
 
 def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]:
@@ -79,14 +80,14 @@ def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]
         svgs = draw_all(pairs, folder / PLOTS)
         texts = {name: to_markdown(sections, svgs, PLOTS) for name, sections in reports.items()}
         for name, text in texts.items():
-            (folder / f"{name}.md").write_text(text, encoding="utf-8")
-        shown = [run for _, _, run in pairs if run.made]
+            write_whole(folder / f"{name}.md", text, "the report")
+        made = [run for _, _, run in pairs if run.made]
         page_file.parent.mkdir(parents=True, exist_ok=True)
-        page_file.write_text(page(TITLE, texts["FINAL_RESULTS_SUMMARY"], shown, svgs), encoding="utf-8")
+        write_whole(page_file, page(TITLE, texts["FINAL_RESULTS_SUMMARY"], made, svgs), "--page")
     except OSError as error:
         raise BadInput(f"cannot write the reports: {error}; choose another --out or --page") from error
     return [*(folder / f"{name}.md" for name in texts), page_file, *(folder / PLOTS / f"{name}.png" for name in svgs)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry(main))

@@ -154,6 +154,11 @@ def headline(runs: Sequence[Run]) -> Run:
     return min(drafting, key=rank, default=NOT_MADE)
 
 
+def same_text(rows: Sequence[Row]) -> bool:
+    """Whether none is known to differ from plain decoding: arms of different texts are not ranked."""
+    return all(row.get("identical") is not False for row in rows)
+
+
 def one_at_a_time(runs: Sequence[Run]) -> list[Run]:
     """The runs that decoded for one user."""
     return [run for run in runs if run.users == 1]
@@ -207,6 +212,7 @@ def load_results(paths: Sequence[Path | str]) -> Results:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))  # half a surrogate pair
     except FileNotFoundError:
         raise BadInput(f"there is no result file {path}") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -29,7 +29,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.command import command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
@@ -246,21 +247,19 @@ def validate(
     return results
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 if something asked for cannot be done."""
     args = parse_arguments(arguments)
+    checked_output("--output", args.output, make_folders=True)
     console = Console()
-    try:
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        target, tokenizer = load_model(args.target, device=args.device, dtype=args.dtype)
-        layers = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
-        training, held_out = make_data(args, target, tokenizer, layers, console)
-        draft, teacher, state = train(args, target, training, held_out, layers, console)
-        results = validate(draft, teacher, held_out, console)
-    except BadInput as error:
-        logger.error(str(error))
-        return 2
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    target, tokenizer = load_model(args.target, device=args.device, dtype=args.dtype)
+    layers = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
+    training, held_out = make_data(args, target, tokenizer, layers, console)
+    draft, teacher, state = train(args, target, training, held_out, layers, console)
+    results = validate(draft, teacher, held_out, console)
     answered = sum(len(answer.tokens) - answer.prompt_length for answer in training)
     notes = {"held_out": json.dumps(results), "trained_tokens": str(answered), "seed": str(args.seed)}
     draft.save(args.output, notes=notes)
@@ -271,4 +270,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry(main))

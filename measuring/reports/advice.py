@@ -11,7 +11,7 @@ from measuring.break_even import best_choice, break_even_alpha, break_even_token
 from measuring.published_speeds import published_pairs
 from measuring.reports.document import NOT_MEASURED, Bullets, Table, measured
 from measuring.reports.tables import NONE_YET, mean, spread
-from measuring.results import Run, headline, percentile
+from measuring.results import Run, headline, percentile, same_text
 from models.tt_transformers.demo.speculative_decoding.metrics import median
 
 NOISE = 0.03  # a speedup this near to 1 is called neither gain nor loss
@@ -30,6 +30,7 @@ def advice_word(speedup: float | None) -> str:
 def recommendation(runs: Sequence[Run]) -> str:
     """Which of the arms that were run to use."""
     judged = [run for run in runs if run.get("summary", "speedup") is not None and run.get("summary", "drafted")]
+    judged = [run for run in judged if same_text(run.rows)]
     judged = [run for run in judged if run.users == 1] or judged  # a batch's speedup is over a batch's plain decoding
     if not judged:
         return f"Recommendation: {NOT_MEASURED}."
@@ -56,8 +57,9 @@ def by_use(runs: Sequence[Run]) -> Table:
     for category in dict.fromkeys(row["category"] for row in usual.rows):
         found = []
         for run in judged:
-            speed = run.speedup_of([row for row in run.rows if row["category"] == category])
-            if speed is not None:
+            inside = [row for row in run.rows if row["category"] == category]
+            speed = run.speedup_of(inside)
+            if speed is not None and same_text(inside):
                 found.append((speed, run))
         if not found:
             rows.append((category, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED))

@@ -12,7 +12,7 @@ from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
 from measuring.reports.tables import NONE_YET, acceptance_by_position, identical_cell
-from measuring.results import Row, Run, one_at_a_time
+from measuring.results import Row, Run, one_at_a_time, same_text
 from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
 AGREEMENT = 0.10  # predicted and measured speedup should agree within this
@@ -134,15 +134,16 @@ def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
     """transformers' own decoding beside ours, by the seconds of whole requests (its prefill cannot be told from its
     first round); same prompts, same process.
     """
-    rows = []
+    rows: list[tuple[str, float, float | None, str]] = []
     for run in runs:
         if run.users == 1 and peers:
             ours, plain = sum(run.request_s()), sum(run.request_s("baseline_"))
-            rows.append((f"ours: {run.label}", ours, plain, identical_cell(run)))
+            rows.append((f"ours: {run.label}", ours, plain if same_text(run.rows) else None, identical_cell(run)))
     for peer in peers:
         total = peer["summary"]
         equal = f"{total['identical']} of {total['prompts']}"
-        rows.append((f"transformers: {peer['peer']}", total["request_s"], total["baseline_request_s"], equal))
+        theirs = total["baseline_request_s"] if same_text(peer["prompts"]) else None
+        rows.append((f"transformers: {peer['peer']}", total["request_s"], theirs, equal))
     cells = [
         (name, f"{seconds:.2f}", measured(ratio(plain, seconds), "{:.2f}x"), equal)
         for name, seconds, plain, equal in rows
@@ -164,7 +165,9 @@ def fastest_by_category(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) ->
         auto = next((speed for (speed, _), run in zip(mine, ours) if run.k == "auto"), None)
         theirs = [_best_peer([peer for peer in peers if peer["kind"] == kind], category) for kind in kinds]
         beaten = [speed for speed in theirs if speed is not None and best is not None and speed > best]
-        says = NOT_MEASURED if best is None or not theirs else "no" if beaten or best < 1.0 else "yes"
+        says = NOT_MEASURED
+        if best is not None and theirs:
+            says = "no" if beaten or best < 1.0 else NOT_MEASURED if None in theirs else "yes"
         rows.append((category, *(measured(speed, "{:.2f}x") for speed in (auto, best)), which,
                      *(measured(speed, "{:.2f}x") for speed in theirs), says))  # fmt: skip
     headers = ["category", "ours, auto", "ours, fastest", "which"]
@@ -180,9 +183,9 @@ def auto_by_category(runs: Sequence[Run]) -> Table:
         fixed = [run for run in arms if run.get("drafter") == auto.get("drafter") and run.k.isdecimal()]
         for category in [*_categories([auto]), "all"]:
             speed = auto.speedup_of(_of(auto.rows, category))
-            others = [(run.speedup_of(_of(run.rows, category)), run.k) for run in fixed]
+            others = [(run.speedup_of(part), run.k) for run in fixed if same_text(part := _of(run.rows, category))]
             best, k = max([(1.0, "0"), *(one for one in others if one[0] is not None)])
-            share = ratio(speed, best)
+            share = ratio(speed, best) if same_text(_of(auto.rows, category)) else None
             rows.append(
                 (
                     f"{auto.get('drafter')}: {category}",
@@ -207,11 +210,11 @@ def _of(rows: Sequence[Row], category: str) -> list[Row]:
 
 def _request_speedup(rows: Sequence[Row], run: Run) -> float | None:
     part = Run({"prompts": rows}, run.shared)
-    return ratio(sum(part.request_s("baseline_")), sum(part.request_s()))
+    return None if not same_text(rows) else ratio(sum(part.request_s("baseline_")), sum(part.request_s()))
 
 
 def _best_peer(peers: Sequence[dict[str, Any]], category: str) -> float | None:
-    """Of the K that were run, the fastest."""
-    rows = [_of(peer["prompts"], category) for peer in peers]
+    """Of the K that were run, the fastest that wrote the text of our plain decoding."""
+    rows = [part for peer in peers if same_text(part := _of(peer["prompts"], category))]
     speeds = [ratio(sum(r["baseline_request_s"] for r in part), sum(r["request_s"] for r in part)) for part in rows]
     return max((speed for speed in speeds if speed is not None), default=None)

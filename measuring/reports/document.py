@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import rich.table
-from rich.markup import escape
-from rich.text import Text
+
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
 
 NOT_MEASURED = "not measured"
 LONG_CELL = 34  # characters; a column with a longer cell is prose
@@ -108,9 +108,9 @@ def _block(text: str) -> str:
 
 def report_table(table: Table, title: str) -> rich.table.Table:
     """The table on a terminal."""
-    shown = rich.table.Table(title=escape(title), title_justify="left")
+    on_screen = rich.table.Table(title=styled(title), title_justify="left")
     for column, header in enumerate(table.headers):
-        shown.add_column(Text(header), justify="right" if column else "left")
+        on_screen.add_column(styled(header), justify="right" if column else "left")
     for row in table.rows:
-        shown.add_row(*map(Text, row))
-    return shown
+        on_screen.add_row(*map(styled, row))
+    return on_screen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ DPI = 110
 
 def draw(plot: Callable[..., Figure | None], png: Path, *arguments: object) -> str | None:
     """Write `plot(*arguments)` as a PNG; returns its SVG for a page, None if there is nothing to draw."""
-    with matplotlib.rc_context(DRAWING):
+    with matplotlib.rc_context(DRAWING), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a category may hold any character, the font holds fewer
         figure = plot(*arguments)
         if figure is None:
             return None

@@ -142,6 +142,12 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], feature
                 f"a prompt of {len(prompt)} tokens for {runner.name}, which holds 1 to {runner.max_seq_len} per user; "
                 "shorten it or open the model with a larger max_seq_len"
             )
+        if not 0 <= min(prompt) <= max(prompt) < runner.vocab_size:
+            wrong = next(token for token in prompt if not 0 <= token < runner.vocab_size)
+            raise BadInput(
+                f"token {wrong} in a prompt for {runner.name}, which knows 0 to {runner.vocab_size - 1}; its tokenizer "
+                "must be another model's"
+            )
 
 
 def check_forward(

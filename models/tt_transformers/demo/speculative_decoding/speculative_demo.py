@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
+from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, json_file
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
-MATCHED, DIFFERED, BAD_INPUT = 0, 1, 2
 # Subcommand -> its module, which lies beside the package's tree: a copy of this folder alone does not have it.
 SUBCOMMANDS = {
     "compare": "measuring.compare",
@@ -33,21 +33,19 @@ SUBCOMMANDS = {
 }
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv and argv[0] in SUBCOMMANDS:
-            return subcommand(argv[0])(argv[1:])
-        arguments = parser().parse_args(argv)
-        if arguments.list_pairs:
-            print(pair_listing())
-            return MATCHED
-        shown = {"show_rounds": arguments.show_rounds, "quiet": arguments.quiet, "json_file": json_file(arguments)}
-        return run(checked(arguments), terminal.make_console(), **shown)
-    except (BadInput, ModelFailure) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
+    if argv and argv[0] in SUBCOMMANDS:
+        return subcommand(argv[0])(argv[1:])
+    arguments = parser().parse_args(argv)
+    if arguments.list_pairs:
+        print(pair_listing())
+        return MATCHED
+    shown = {"show_rounds": arguments.show_rounds, "quiet": arguments.quiet, "json_file": json_file(arguments)}
+    options = fitted(checked(arguments), arguments.max_seq_len)
+    return run(options, terminal.make_console(), **shown)
 
 
 def subcommand(name: str) -> Any:
@@ -72,6 +70,17 @@ def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, js
             comparison.warm_up()
         watched_run(comparison, bench, console, quiet=quiet)
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
+    try:
+        if json_file is not None:
+            write_json(record, json_file)
+            console.print(terminal.styled(f"written: {json_file}"))
+    finally:  # whatever became of the file
+        show(record, console, show_rounds=show_rounds)
+    return MATCHED if comparison.matched else DIFFERED
+
+
+def show(record: dict[str, Any], console: Any, *, show_rounds: bool) -> None:
+    """The tables and the verdict."""
     if show_rounds:
         for row in record["prompts"]:
             console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
@@ -81,10 +90,6 @@ def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, js
     if record["summary"]["drafted"]:
         console.print()
         console.print(terminal.rounds_table(record))
-    if json_file is not None:
-        write_json(record, json_file)
-        console.print(terminal.styled(f"written: {json_file}"))
-    return MATCHED if comparison.matched else DIFFERED
 
 
 def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
@@ -128,4 +133,4 @@ def test_speculative_demo(case, optimizations, mesh_device, device_params, reset
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry(main))

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
 PROG = "speculative_demo"
@@ -14,18 +13,19 @@ DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
 DEFAULT_K = 4
+DEFAULT_SEQ_LEN = 2048
 WIDEST_AUTOMATIC_K = 16
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options, grouped as a user thinks of them."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog=PROG,
         description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in "
         "one process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
         epilog="Subcommands, each with --help: compare (many settings and transformers' own decoding in one run), "
         "report (tables, plots and a page from result files), estimate (what a pair could gain). "
-        "Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input.",
+        "Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input, 130 interrupted.",
     )
     add = top.add_argument_group("models").add_argument
     add("--pair", metavar="NAME", help="a named target/draft pair (default: smollm2); see --list-pairs")
@@ -46,7 +46,12 @@ def parser() -> argparse.ArgumentParser:
     add("--backend", choices=["torch", "tt"], default="torch", help="torch: CPU or CUDA; tt: Tenstorrent")
     add("--device", default="cpu", help="torch backend: cpu (default) or cuda")
     add("--dtype", help=" ".join(f"{b}: {' or '.join(p)} (default: {p[0]})." for b, p in PRECISIONS.items()))
-    add("--max-seq-len", type=int, default=2048, metavar="N", help="prompt and new tokens (default: 2048)")
+    add(
+        "--max-seq-len",
+        type=int,
+        metavar="N",
+        help=f"prompt and new tokens (default: {DEFAULT_SEQ_LEN}, or what the models know if less)",
+    )
 
     add = top.add_argument_group("decoding").add_argument
     add(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter, check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
@@ -34,12 +35,14 @@ class Bench:
 
     Attributes:
         draft: the drafter that a draft model or a feature draft makes, if there is one. draft_load: what it cost.
+        ignored_settings: by name, what transformers' generate would do with the target's choices and no arm here does.
     """
 
     target: ModelRunner
     tokenizer: PreTrainedTokenizerBase
     draft: Drafter | None = None
     draft_load: ModelLoad | None = None
+    ignored_settings: dict[str, Any] = field(default_factory=dict)
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
@@ -86,12 +89,18 @@ def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
 @contextmanager
 def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_of_generate
+
     kept = _head_token_ids(options)
     with ExitStack() as opened:
         target, tokenizer = _torch_runner(opened, options, options.target)
         draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        yield Bench(target, tokenizer, draft, draft_load)
+        ignored = settings_of_generate(target.model)
+        if ignored:
+            named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
+            say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")
+        yield Bench(target, tokenizer, draft, draft_load, ignored)
 
 
 def _torch_runner(

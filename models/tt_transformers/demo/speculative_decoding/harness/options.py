@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.harness import prompts as prompt_files
-from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, PRECISIONS, WIDEST_AUTOMATIC_K
+from models.tt_transformers.demo.speculative_decoding.harness.arguments import (
+    DEFAULT_K,
+    DEFAULT_SEQ_LEN,
+    PRECISIONS,
+    WIDEST_AUTOMATIC_K,
+)
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
@@ -67,7 +73,7 @@ class RunOptions:
     exact: bool = False
     sampling: SamplingParams = SamplingParams()
     max_new_tokens: int = 128
-    max_seq_len: int = 2048
+    max_seq_len: int = DEFAULT_SEQ_LEN
     stop_strings: tuple[str, ...] = ()
     num_repeats: int = 1
     with_baseline: bool = True
@@ -87,6 +93,9 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         BadInput: names the option, what it allows and what to do.
     """
+    empty = next((name for name, value in vars(arguments).items() if value == "" and name != "prompt"), None)
+    if empty is not None:
+        raise BadInput(f"--{empty.replace('_', '-')} was given an empty text; drop it, or say what it should be")
     pair, target, draft, draft_file = _models(arguments)
     drafter = _drafter(arguments, draft, draft_file)
     if arguments.num_draft_tokens is not None:
@@ -98,7 +107,8 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     if arguments.exact and arguments.temperature:
         raise BadInput("--exact compares token for token, and samples differ; drop --temperature")
     _check_range("--max-new-tokens", arguments.max_new_tokens, 1)
-    _check_range("--max-seq-len", arguments.max_seq_len, 2)
+    max_seq_len = DEFAULT_SEQ_LEN if arguments.max_seq_len is None else arguments.max_seq_len
+    _check_range("--max-seq-len", max_seq_len, 2)
     _check_range("--repeat", arguments.repeat, 1)
     device, dtype, enable_trace = _machine(arguments)
     by_features = drafter == "feature" or (drafter == "hybrid" and not draft)
@@ -133,7 +143,7 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         exact=arguments.exact,
         draft_head=_draft_head(arguments, drafter, draft),
         max_new_tokens=arguments.max_new_tokens,
-        max_seq_len=arguments.max_seq_len,
+        max_seq_len=max_seq_len,
         prompts=prompts,
         stop_strings=tuple(arguments.stop),
         num_repeats=arguments.repeat,
@@ -144,10 +154,23 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
 
 def json_file(arguments: argparse.Namespace) -> Path | None:
     """Where the result goes, if anywhere; BadInput if it cannot go there."""
-    path = Path(arguments.json) if arguments.json else None
-    if path is not None and not path.parent.is_dir():
-        raise BadInput(f"--json {path}: there is no folder {path.parent}; make it first")
-    return path
+    return None if arguments.json is None else checked_output("--json", arguments.json)
+
+
+def fitted(options: RunOptions, asked: int | None) -> RunOptions:
+    """The options with the max_seq_len asked for, or else as many positions as the demo takes and all models know.
+
+    BadInput if a model's config says that it knows fewer than asked for.
+    """
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import known_positions
+
+    fewest = asked or options.max_seq_len
+    for model_id in filter(None, (options.target, options.draft)):
+        known = known_positions(model_id) or fewest
+        if asked is not None and asked > known:
+            raise BadInput(f"--max-seq-len {asked} is more than the {known} positions that {model_id} knows; lower it")
+        fewest = min(fewest, known)
+    return replace(options, max_seq_len=fewest)
 
 
 def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None, Path | None]:

@@ -72,13 +72,23 @@ def _prompt(entry: object, where: str) -> Prompt:
     category = entry.get("category", "other") if isinstance(entry, dict) else None
     if not isinstance(text, str) or not isinstance(category, str):
         raise BadInput(f'{where} must be an object with a text "prompt" (and, if any, a text "category")')
-    return Prompt(checked_text(text, where), category)
+    return Prompt(checked_text(text, where), _whole(category, f"the category of {where}"))
 
 
 def checked_text(text: str, where: str) -> str:
-    """`text` itself; BadInput if there is nothing in it."""
+    """`text` itself; BadInput if there is nothing in it, or it is no Unicode text."""
     if not text.strip():
         raise BadInput(f"{where} is an empty prompt; give it some text")
+    return _whole(text, where)
+
+
+def _whole(text: str, where: str) -> str:
+    """`text` itself; BadInput if it holds half a character (a cut emoji, a byte that was no UTF-8)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"{text[error.start]!a} at character {error.start}"
+        raise BadInput(f"{where} is no Unicode text ({half} stands for no character); give it as UTF-8") from error
     return text
 
 
@@ -87,7 +97,13 @@ def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if tokenizer.chat_template is None:
         return list(tokenizer.encode(prompt.text))
     messages = [{"role": "user", "content": prompt.text}]
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    try:
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    except Exception as error:  # a template is a program of the model's author: it may raise anything
+        reason = f"the chat template of {tokenizer.name_or_path} cannot take a user's message: {error!r}"
+        raise BadInput(
+            f"{reason}; mend the template in that folder, or remove it to use prompts as they are"
+        ) from error
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
@@ -97,6 +113,8 @@ def tokenized(
     """The prompts' ids; BadInput names the first that leaves no room for a new token."""
     requests = [TokenizedPrompt(prompt, encode(prompt, tokenizer)) for prompt in prompts]
     for number, request in enumerate(requests, start=1):
+        if not request.token_ids:
+            raise BadInput(f"prompt {number} becomes no tokens; give it other text, or look at the tokenizer's folder")
         if len(request.token_ids) >= max_seq_len:
             limit = f"--max-seq-len {max_seq_len} must hold it and at least one new token"
             length = f"prompt {number} has {len(request.token_ids)} tokens"

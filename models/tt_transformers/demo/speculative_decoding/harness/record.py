@@ -24,6 +24,7 @@ from models.tt_transformers.demo.speculative_decoding import metrics
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import PromptComparison
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord, ratio
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 
@@ -192,8 +193,10 @@ def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode
 
 
 def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
-    """The record with what opening the models cost, when it was made (UTC) and by which command."""
-    return {**record, "models": bench.loads, **provenance()}
+    """The record with what opening the models cost, which of the target's settings no arm follows, when it was made
+    (UTC) and by which command."""
+    ignored = {"ignored_generation_settings": bench.ignored_settings}
+    return {**record, "models": bench.loads, **ignored, **provenance()}
 
 
 def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
@@ -214,7 +217,5 @@ def token_texts(tokens: Sequence[int], decode: Decode) -> list[str]:
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:
-    """Write whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """See output.write_whole."""
+    write_whole(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

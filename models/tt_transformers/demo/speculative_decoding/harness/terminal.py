@@ -6,13 +6,15 @@ installed."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from models.tt_transformers.demo.speculative_decoding.harness.command import shown
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
@@ -24,9 +26,6 @@ WIDTH = 128  # where the output is not a terminal
 GUTTER = 2  # between columns
 STYLES = {"accepted": "green", "recovered": "bold magenta", "bonus": "bold magenta", "plain": "", "prefill": ""}
 MISSING = "-"
-# Control characters (but tab and newline), and those that turn the direction of what follows: text must not act.
-_ACTING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING if chr(code) not in "\t\n"}
 
 
 class PlainScreen:
@@ -52,13 +51,20 @@ def make_console() -> Console | PlainScreen:
     except ImportError:
         print("rich is not installed: plain text, without colours", file=sys.stderr)
         return PlainScreen()
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    plain: dict[str, Any] = {"highlight": False, "color_system": None if os.environ.get("NO_COLOR") else "auto"}
+    console = Console(**plain)
+    console = console if console.is_terminal else Console(**plain, width=WIDTH)
+    setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
+    return console
+
+
+def _raise_again() -> NoReturn:
+    raise  # noqa: PLE0704  # inside rich's handler of BrokenPipeError
 
 
 def styled(text: str, style: str = "") -> Text | str:
     """Text that neither markup nor control characters in it can make act."""
-    text = text.translate(_SHOWN)
+    text = shown(text)
     try:
         from rich.text import Text
     except ImportError:
@@ -123,18 +129,19 @@ class ScreenTable:
         """Title, headings, a line, rows and the total, on a screen of so many characters."""
         tall = max(column.heading.count("\n") for column in self.columns) + 1
         headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in self.columns]
-        cells = [*zip(*headings, strict=True), *self.rows, *([self.total] if self.total is not None else [])]
+        rows = [*self.rows, *([self.total] if self.total is not None else [])]
+        cells = [*zip(*headings, strict=True), *([shown(" ".join(cell.split())) for cell in row] for row in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        shown = list(range(len(widths)))
-        while sum(widths[i] + GUTTER for i in shown) - GUTTER > width:
-            if (highest := max(self.columns[i].rank for i in shown)) == 0:
+        kept = list(range(len(widths)))
+        while sum(widths[i] + GUTTER for i in kept) - GUTTER > width:
+            if (highest := max(self.columns[i].rank for i in kept)) == 0:
                 break
-            shown = [i for i in shown if self.columns[i].rank < highest]
+            kept = [i for i in kept if self.columns[i].rank < highest]
         lines = [
-            (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in shown).rstrip()
+            (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in kept).rstrip()
             for row in cells
         ]
-        rule = "-" * (sum(widths[i] + GUTTER for i in shown) - GUTTER)
+        rule = "-" * (sum(widths[i] + GUTTER for i in kept) - GUTTER)
         lines.insert(tall, rule)
         if self.total is not None:
             lines.insert(-1, rule)

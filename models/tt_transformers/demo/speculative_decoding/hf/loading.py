@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED, embedded_model_folder
@@ -23,6 +26,14 @@ from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import pa
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Settings by which transformers' greedy generate writes another text -> the value at which they do nothing.
+CHANGING: dict[str, Any] = {
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale", "num_beams"), 1),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length", "min_new_tokens"), 0),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias", "force_words_ids")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty", "constraints")),
+    **dict.fromkeys(("watermarking_config", "penalty_alpha", "dola_layers", "stop_strings", "max_time")),
+}
 
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -36,8 +47,30 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     """
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
-    model = model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=DTYPES[dtype],
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
+    model, found = loaded
+    lacking = {name: "is not there" for name in found["missing_keys"]}
+    for name, stored, wanted in found["mismatched_keys"]:
+        lacking[name] = f"is {list(stored)}, not the {list(wanted)} of its config.json"
+    if lacking:  # transformers would go on with random ones
+        name, what = min(lacking.items())
+        more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
+        raise ModelUnavailable(
+            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {name} {what}{more}; give the "
+            "folder of a causal language model with all its weight files"
+        )
+    method = getattr(model.config, "quantization_config", None)
+    if method is not None and getattr(model, "hf_quantizer", None) is None:
+        raise ModelUnavailable(
+            f"{model_id} is quantised in a way that transformers does not know ({method}); give another"
+        )
+    model = model.to(device).eval()
     pack_linear_layers(model)
     return model, tokenizer
 
@@ -45,7 +78,26 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """The tokenizer alone; as load_model."""
     with _named_failures(model_id) as source:
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
+
+def known_positions(model_id: str) -> int | None:
+    """How many positions the model's config says it knows; None where it does not, or cannot be read."""
+    if model_id == EMBEDDED:
+        return None  # more than any default, and its config is there only when it has been converted
+    try:
+        with _named_failures(model_id) as source:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+    except ModelUnavailable:
+        return None  # loading it will say so
+    known = getattr(config, "max_position_embeddings", None)
+    return known if isinstance(known, int) else None
+
+
+def settings_of_generate(model: PreTrainedModel) -> dict[str, Any]:
+    """Those of the model's generation_config by which generate(do_sample=False) differs from always taking the best."""
+    settings = model.generation_config.to_dict() if model.generation_config is not None else {}
+    return {name: settings[name] for name, idle in CHANGING.items() if settings.get(name) not in (None, idle, [], {})}
 
 
 def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
@@ -64,17 +116,52 @@ def _named_failures(model_id: str) -> Iterator[str]:
     """Where to load the model from; what fails inside is a ModelUnavailable that names the model and a remedy."""
     source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
     check_reachable(source)
+    if os.path.exists(source):
+        _check_folder(source)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its reports say in many lines what the error says in one
     try:
         yield source
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        remedy = "check the folder, or accept the model's licence on its page and run `hf auth login` if it is gated"
-        raise ModelUnavailable(f"{model_id} cannot be loaded as a causal language model: {reason}; {remedy}") from error
+    # transformers raises what any of its parts does: OSError, ValueError, TypeError, ImportError (a quantiser),
+    # RuntimeError, UnpicklingError, those of safetensors and of dataclasses; tokenizers even a plain Exception.
+    except Exception as error:
+        kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
+        reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
+        if isinstance(error, ImportError):
+            remedy = "install what is missing, or give a model that is not quantised"
+        elif os.path.exists(source):
+            remedy = "mend that folder's files, or download them again"
+        else:
+            remedy = "check the name, or accept the model's licence on its page and run `hf auth login` if it is gated"
+        raise ModelUnavailable(f"{model_id} cannot be loaded: {reason}; {remedy}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _check_folder(source: str) -> None:
+    """ModelUnavailable if a path is something else than a model's folder: what it is, and what to give instead."""
+    folder = Path(source)
+    remedy = "give a folder with config.json, weights (safetensors) and a tokenizer"
+    if source.endswith(".gguf"):
+        raise ModelUnavailable(f"{source} is a GGUF file, which is not read here; {remedy}")
+    if not folder.is_dir():
+        raise ModelUnavailable(f"{source} is a file and no model's folder; {remedy}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ModelUnavailable(f"the folder {source} cannot be read; change its permissions, or copy it")
+    names = {path.name for path in folder.iterdir()}
+    if "adapter_config.json" in names:
+        merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
+        raise ModelUnavailable(f"{source} holds an adapter (LoRA: adapter_config.json), not a model; {merge}")
+    if "config.json" not in names:
+        kinds = {"nothing": not names, "only GGUF files": any(name.endswith(".gguf") for name in names)}
+        kinds["a tokenizer but no model"] = any(name.startswith("tokenizer") for name in names)
+        found = next((kind for kind, holds in kinds.items() if holds), "no config.json")
+        raise ModelUnavailable(f"the folder {source} holds {found}; {remedy}")
 
 
 def check_reachable(model_id: str) -> None:
     """ModelUnavailable, in seconds rather than after transformers' long retries, if there is neither folder nor hub."""
-    if Path(model_id).exists():
+    if os.path.exists(model_id):
         return
     try:
         cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")

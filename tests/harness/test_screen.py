@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""What reaches the terminal, whatever it can show and whatever the input holds; and how a command that is cut ends."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.model_folder import save_tiny_model
+
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness import command, terminal
+from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
+
+ROOT = Path(__file__).parents[2]
+DEMO = "models.tt_transformers.demo.speculative_decoding.speculative_demo"
+SHORT = ["--max-new-tokens", "4", "-k", "2"]
+HOSTILE = "[/red]\x1b[2J\r\x07\u202e\nend"
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    return str(save_tiny_model(tmp_path_factory.mktemp("target")))
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A prompts file whose texts and categories would act on a terminal."""
+    file = tmp_path / "hostile.json"
+    file.write_text(json.dumps([{"prompt": HOSTILE, "category": HOSTILE}]))
+    return str(file)
+
+
+def process(*arguments, start=(), env=None, **kwargs):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    call = [sys.executable, *(start or ("-m", DEMO)), *map(str, arguments)]
+    return subprocess.Popen(call, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **kwargs)
+
+
+@pytest.mark.parametrize("without_rich", [False, True])
+def test_nothing_acts_on_the_terminal(without_rich, target, hostile, tmp_path, capsys, monkeypatch):
+    if without_rich:
+        monkeypatch.setattr(terminal, "make_console", terminal.PlainScreen)
+    arguments = ["--target", target, "--prompts", hostile, "--json", str(tmp_path / "\x1b[2J.json")]
+    assert main([*arguments, "--show-rounds", *SHORT]) == 0
+    shown = capsys.readouterr().out
+    assert not set("\x1b\r\x07\u202e") & set(shown)
+    table = shown[shown.index("speculative against") :]
+    assert r"[/red]\x1b[2J" in table and "end" in table and "\nend" not in table
+
+
+@pytest.mark.parametrize("bad", [["--target", "\x1b[2J"], ["--prompts", "\x1b[2J\nx.json"], ["--pair", "\x1b[2J"]])
+def test_an_error_is_one_line_that_does_not_act(bad, capsys):
+    assert main(bad) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and r"\x1b[2J" in error and "\x1b" not in error
+
+
+@pytest.mark.parametrize("subcommand", [[], ["compare"], ["report", "x.json"], ["estimate"]])
+def test_what_was_typed_is_quoted(subcommand, capsys):
+    with pytest.raises(SystemExit):
+        main([*subcommand, "--\x1b[2J"])
+    assert r"\x1b[2J" in (error := capsys.readouterr().err) and "\x1b" not in error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_few_characters(encoding, target, tmp_path, monkeypatch):
+    file, screen = tmp_path / "p.json", io.TextIOWrapper(io.BytesIO(), encoding)
+    file.write_text(json.dumps([{"prompt": "hi", "category": "日本 é"}]))
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["--target", target, "--prompts", str(file), *SHORT]) == 0
+    screen.flush()
+    shown = screen.buffer.getvalue().decode(encoding)
+    assert ("?? ?" if encoding == "ascii" else "?? é") in shown and screen.errors == "strict"
+
+
+def test_no_color(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for value, coloured in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", value)
+        console = terminal.make_console()
+        console.file = io.StringIO()
+        console.print(terminal.styled("text", "bold red"))
+        assert ("\x1b[" in console.file.getvalue()) == coloured
+
+
+def test_an_interrupt_ends_quietly(target):
+    running = process("--target", target, "--prompt", "hi", "--repeat", "100000", "--quiet", *SHORT)
+    assert b"warming up" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 130 and b"Traceback" not in error and b"rror" not in error
+
+
+@pytest.mark.parametrize("arguments", [["--list-pairs"], ["--help"], ["compare", "--help"], ["estimate", "--help"]])
+def test_a_reader_that_has_left(arguments):
+    running = process(*arguments)
+    running.stdout.close()
+    error = running.stderr.read()
+    assert running.wait() in (0, 141) and error == b""
+
+
+def test_a_reader_that_leaves_a_run(target):
+    """rich would end Python with status 1, which says that the texts differ."""
+    running = process("--target", target, "--prompt", "hi", *SHORT)
+    running.stdout.close()
+    error = running.stderr.read()
+    assert running.wait() == 141 and b"Traceback" not in error and b"rror" not in error
+
+
+def test_the_status_of_what_entry_runs():
+    def raising(error):
+        def run(argv):
+            raise error
+
+        return run
+
+    assert command.entry(lambda argv: 1) == 1 and command.entry(raising(KeyboardInterrupt())) == 130
+    assert command.command(raising(BadInput("no")))([]) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{{ raise_exception('wants a system message') }}",
+        "{% for m in messages %}{{ m.content }",
+        "{{ messages[0].content.a.b }}",
+        "{{ 1 / 0 }}",
+        "{{ 'a' + 1 }}",
+        "",
+    ],
+)
+def test_a_chat_template_that_fails(content, target, tmp_path, capsys):
+    folder = shutil.copytree(target, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(content)
+    assert main(["--target", str(folder), "--prompt", "hi", *SHORT]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "template" in error or "no tokens" in error
+
+
+@pytest.mark.parametrize("field", ["prompt", "category", None])
+def test_half_a_character(field, target, tmp_path, capsys):
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps([{"prompt": "a", "category": "b"} | {field or "prompt": "cut \ud83d"}]))
+    given = ["--prompts", str(file)] if field else ["--prompt", os.fsdecode(b"caf\xe9")]
+    assert main(["--target", target, *given]) == 2
+    error = capsys.readouterr().err
+    assert (r"\ud83d" if field else r"\udce9") in error and (str(file) if field else "--prompt") in error
+
+
+def test_models_of_few_positions(target, tmp_path, capsys):
+    """The default follows them; what was asked for is held against each of them."""
+    draft, prompt = shutil.copytree(target, tmp_path / "draft"), ["--target", target, "--prompt", "hi", *SHORT]
+    file = draft / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_position_embeddings": 48}))
+    assert main(prompt) == 0 and main([*prompt, "--draft", str(draft)]) == 0
+    capsys.readouterr()
+    for asked, more, known in (("513", [], ["512", target]), ("49", ["--draft", str(draft)], ["48", str(draft)])):
+        assert main([*prompt, *more, "--max-seq-len", asked]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: --max-seq-len") and all(one in error for one in (asked, *known))
+
+
+@pytest.mark.parametrize("option", ["--target", "--draft", "--pair", "--prompts", "--draft-file"])
+def test_an_empty_text_is_no_default(option, capsys):
+    assert main([option, ""]) == 2 and f"{option} was given an empty text" in capsys.readouterr().err

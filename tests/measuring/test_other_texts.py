@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""A target whose generation_config changes what generate writes: said, switched off in the peers, never ranked."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from support.model_folder import save_tiny_model
+from transformers import AutoModelForCausalLM
+
+from measuring.compare import compare_table, main
+from measuring.peers import Peer
+from measuring.reports.arms import fastest_by_category, peers_table
+from measuring.results import Run
+
+SETTINGS = {"repetition_penalty": 1.3, "suppress_tokens": [5, 9], "no_repeat_ngram_size": 2}
+
+
+@pytest.fixture(scope="module")
+def penalised(tmp_path_factory):
+    plain = save_tiny_model(tmp_path_factory.mktemp("plain"))
+    folder = shutil.copytree(plain, tmp_path_factory.mktemp("penalised") / "model")
+    (folder / "generation_config.json").write_text(json.dumps(SETTINGS))
+    return folder
+
+
+def test_peers_decode_as_the_arms_do(penalised, tmp_path, capsys):
+    arguments = ["--target", penalised, "--draft", penalised, "--prompt", "abcabc", "--json", tmp_path / "c.json"]
+    arguments += ["--max-new-tokens", "16", "--k", "2", "--repeat", "1"]
+    assert main([*map(str, arguments)]) == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert str(penalised) in warning and all(name in warning for name in SETTINGS)
+    record = json.loads((tmp_path / "c.json").read_text())
+    assert record["ignored_generation_settings"] == SETTINGS
+    assert [peer["summary"]["identical"] for peer in record["peers"]] == [1, 1, 1]
+
+
+def test_the_models_settings_are_left_as_they_were(penalised):
+    model = AutoModelForCausalLM.from_pretrained(penalised)
+    peer = Peer(kind="assistant_model", k=2, model=model, assistant=model, eos_token_ids=frozenset())
+    ids = torch.tensor([[3, 4, 5]])
+    plain = Peer(kind="generate", k=0, model=model, assistant=None, eos_token_ids=frozenset()).run([3, 4, 5], 16)
+    assert peer.run([3, 4, 5], 16).tokens == plain.tokens
+    penalised_text = model.generate(ids, do_sample=False, max_new_tokens=16, pad_token_id=0)[0, 3:].tolist()
+    assert penalised_text != plain.tokens and model.generation_config.repetition_penalty == 1.3
+
+
+@pytest.mark.parametrize("identical, says, speed", [(True, "no", "10.00x"), (False, "not measured", "not measured")])
+def test_another_text_is_not_ranked(identical, says, speed):
+    ours = {"category": "code", "ttft_ms": 0.0, "baseline_ttft_ms": 0.0, "decode_s": 0.5, "baseline_decode_s": 1.0}
+    run = Run({"num_draft_tokens": 1, "summary": {"drafted": 1}, "prompts": [ours]}, {})
+    row = {"category": "code", "request_s": 0.1, "baseline_request_s": 1.0, "identical": identical}
+    total = {"identical": int(identical), "prompts": 1, "request_s": 0.1, "baseline_request_s": 1.0}
+    total |= {"request_speedup": 10.0, "decode_tps": 10.0}
+    peer = {"peer": "generate", "kind": "generate", "prompts": [row], "summary": total}
+    assert fastest_by_category([run], [peer]).rows[0][-2:] == (speed, says)
+    assert peers_table([], [peer]).rows[-1][2] == speed
+    assert ("10.00x" in compare_table({"runs": [], "peers": [peer]}).rows[0]) == identical
