@@ -171,9 +171,8 @@ class FeatureHead:
         def product(*names: str) -> Callable[[Tensor], Tensor]:
             return packed_product(torch.cat([tensors[f"{name}.weight"] for name in names]).to(self.embedding))
 
-        self.from_features = packed_product(
-            (tensors["from_features.weight"] * tensors["feature_scale"]).to(self.embedding)
-        )
+        scaled = tensors["from_features.weight"] * tensors["feature_scale"]
+        self.from_features = packed_product(scaled.to(self.embedding))
         self.from_embedding, self.o_proj, self.down_proj = map(product, ("from_embedding", "o_proj", "down_proj"))
         self.qkv, self.gate_up = product("q_proj", "k_proj", "v_proj"), product("gate_proj", "up_proj")
         norms = (tensors[f"{name}_norm"].to(self.embedding) for name in ("input", "mlp", "output"))
