@@ -113,7 +113,7 @@ def as_stored(weight, dtype):
 
 @pytest.fixture(scope="session")
 def reference(checkpoint):
-    """(runner, tokens) -> logits [len, V] of the same model in transformers, in fp32 on the host, of the weights that the
+    """(runner, tokens) -> logits [len, V] of the same model in transformers, fp32 on the host, of the weights that the
     runner keeps."""
     from transformers import LlamaForCausalLM
 
