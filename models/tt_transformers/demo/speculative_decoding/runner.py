@@ -25,12 +25,12 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 
 class Turns:
-    """Whose turn it is on a runner, whose cache holds one generation at a time. Every prefill begins a new one; whoever
-    needs what an earlier one left sees that it is gone, and holds the lock while nobody else may begin."""
+    """Whose generation a runner's cache holds, one at a time. prefill() leaves it nobody's; whoever needs what he cached
+    checks that it is still his, and holds the lock while nobody else may begin."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.generation = 0
+        self.owner: object = None
 
 
 IDLE = -1  # the position of a user that takes no part in a forward
@@ -83,7 +83,7 @@ class ModelRunner(Protocol):
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
     supports_features: bool  # whether hidden states may be asked for
-    turns: Turns  # prefill() raises their `generation`
+    turns: Turns  # prefill() sets their `owner` to None
     load: ModelLoad | None  # what opening it cost, if that was measured
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -145,8 +145,8 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], feature
         if not 0 <= min(prompt) <= max(prompt) < runner.vocab_size:
             wrong = next(token for token in prompt if not 0 <= token < runner.vocab_size)
             raise BadInput(
-                f"token {wrong} in a prompt for {runner.name}, which knows 0 to {runner.vocab_size - 1}; its tokenizer "
-                "must be another model's"
+                f"token id {wrong} is not among the {runner.vocab_size} of {runner.name}; its tokenizer must be another "
+                "model's"
             )
 
 

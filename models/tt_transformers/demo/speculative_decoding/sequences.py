@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -35,8 +35,8 @@ class StopConditions:
 
     max_new_tokens: int
     max_seq_len: int
-    stop_token_ids: frozenset[int] = frozenset()
-    stop_strings: tuple[str, ...] = ()
+    stop_token_ids: Collection[int] = frozenset()
+    stop_strings: Sequence[str] = ()
     decode: Decode | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +100,26 @@ class GenerationRequest:
         if options:
             raise BadInput(f"a whole request and {', '.join(options)} were given; put them into the request")
         return request
+
+    def sequences(self, shared: StopConditions, tokenizer: PreTrainedTokenizerBase | None) -> list[SequenceState]:
+        """One per prompt, which ends by its own conditions or else by the shared ones.
+
+        BadInput for a prompt that is a text without a tokenizer, and for conditions that hold more than the shared ones.
+        """
+        prompts: list[list[int]] = []
+        for prompt in self.prompts:
+            if isinstance(prompt, str):
+                if tokenizer is None:
+                    raise BadInput("a prompt is a text, but the generator has no tokenizer; pass one, or token ids")
+                prompt = tokenizer.encode(prompt)
+            prompts.append(list(prompt))
+        stops = self.stops or [shared] * len(prompts)
+        if (longest := max(stop.max_seq_len for stop in stops)) > shared.max_seq_len:
+            raise BadInput(
+                f"a stop at {longest} tokens, but the target holds {shared.max_seq_len} per user; "
+                "lower the stop's max_seq_len or open the target with a larger one"
+            )
+        return [SequenceState(prompt=prompt, stop=stop) for prompt, stop in zip(prompts, stops, strict=True)]
 
 
 @dataclass
