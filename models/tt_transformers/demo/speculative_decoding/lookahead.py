@@ -95,9 +95,6 @@ class AdaptiveLookahead(Lookahead):
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         for user, record in enumerate(records):
-            if record is None or record.drafted == 0:
-                continue
-            if record.accepted == record.drafted:
-                self._current[user] = min(self._current[user] + 2, self.max_draft_tokens)
-            else:
-                self._current[user] = max(self._current[user] - 1, self.min_draft_tokens)
+            if record is not None and record.drafted:
+                moved = self._current[user] + (2 if record.accepted == record.drafted else -1)
+                self._current[user] = max(self.min_draft_tokens, min(moved, self.max_draft_tokens))

@@ -23,21 +23,13 @@ FinishReason = Literal["eos", "stop_string", "length", "max_seq_len"]
 
 @dataclass(frozen=True, kw_only=True)
 class StopConditions:
-    """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits.
-
-    Attributes:
-        max_new_tokens: emitted tokens at most.
-        max_seq_len: prompt and emitted tokens together at most.
-        stop_token_ids: the token that ends a sequence is kept, as transformers' generate keeps it.
-        stop_strings: the token that completes one is kept, whole.
-        decode: token ids -> text; needed for stop_strings.
-    """
+    """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits."""
 
     max_new_tokens: int
-    max_seq_len: int
-    stop_token_ids: Collection[int] = frozenset()
-    stop_strings: Sequence[str] = ()
-    decode: Decode | None = None
+    max_seq_len: int  # prompt and emitted tokens together
+    stop_token_ids: Collection[int] = frozenset()  # the one that comes is kept, as transformers' generate keeps it
+    stop_strings: Sequence[str] = ()  # the token that completes one is kept, whole
+    decode: Decode | None = None  # needed for stop_strings
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_seq_len"):
@@ -64,23 +56,14 @@ class StopConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py).
+    """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py)."""
 
-    Attributes:
-        prompts: token ids, or text where the generator has a tokenizer.
-        max_new_tokens: per user.
-        stop_token_ids: None: the target's end-of-sequence ids.
-        stop_strings: text that ends a sequence.
-        stops: each prompt's own conditions, in place of the three above.
-        seeds: of the users' own random generators, one per prompt; None: the sampling's seed + user.
-    """
-
-    prompts: Sequence[Sequence[int] | str] | str
-    max_new_tokens: int = 128
-    stop_token_ids: Sequence[int] | None = None
+    prompts: Sequence[Sequence[int] | str] | str  # token ids, or text where the generator has a tokenizer
+    max_new_tokens: int = 128  # per user
+    stop_token_ids: Sequence[int] | None = None  # None: the target's end-of-sequence ids
     stop_strings: Sequence[str] = ()
-    stops: Sequence[StopConditions] | None = None
-    seeds: Sequence[int] | None = None
+    stops: Sequence[StopConditions] | None = None  # each prompt's own, in place of the three above
+    seeds: Sequence[int] | None = None  # of the users' random generators, one per prompt; None: the sampling's + user
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
@@ -102,10 +85,8 @@ class GenerationRequest:
         return request
 
     def sequences(self, shared: StopConditions, tokenizer: PreTrainedTokenizerBase | None) -> list[SequenceState]:
-        """One per prompt, which ends by its own conditions or else by the shared ones.
-
-        BadInput for a prompt that is a text without a tokenizer, and for conditions that hold more than the shared ones.
-        """
+        """One per prompt, which ends by its own conditions or else by the shared ones; BadInput for a text without a
+        tokenizer, and for conditions of a longer max_seq_len than the shared ones'."""
         prompts: list[list[int]] = []
         for prompt in self.prompts:
             if isinstance(prompt, str):

@@ -170,7 +170,7 @@ class SpeculativeGenerator:
 
     @contextmanager
     def _turn(self, batch: Batch, *, begins: bool = False) -> Iterator[None]:
-        """Nobody else touches what this generation uses meanwhile; BadInput if another has taken it since this began."""
+        """Nobody else touches meanwhile what this generation uses; BadInput if another took it since this one began."""
         with ExitStack() as held:
             for turns in sorted(self._turns, key=id):
                 held.enter_context(turns.lock)
