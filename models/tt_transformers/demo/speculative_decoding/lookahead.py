@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many tokens to draft next: fixed, or following what was accepted (auto_lookahead.py: following the clock).
 
-Not to be confused with Lookahead Decoding (Fu et al. 2024), which drafts by Jacobi iteration; here lookahead is how far
-a draft looks ahead.
+Lookahead is how far a draft looks ahead; Lookahead Decoding (Fu et al. 2024), by Jacobi iteration, is something else.
 """
 
 from __future__ import annotations
@@ -67,9 +66,8 @@ class FixedLookahead(Lookahead):
 class AdaptiveLookahead(Lookahead):
     """K rises by two after a fully accepted draft and falls by one after a rejection, within bounds, user by user.
 
-    The schedule is transformers' (candidate_generator.py, "heuristic"), as is ending a draft early where the draft
-    model is unsure: since c > 0, a token that will hardly be accepted is not worth drafting. It depends on nothing but
-    what was accepted, so a seeded run repeats itself.
+    As is ending a draft early where the draft model is unsure (c > 0: what will hardly be accepted is not worth
+    drafting), the schedule is transformers' (candidate_generator.py, "heuristic"). A seeded run repeats itself.
     """
 
     start_draft_tokens: int = 4

@@ -87,7 +87,6 @@ class HybridDrafter(Drafter):
 
     @property
     def owner(self) -> object:
-        """Whose both are."""
         return self.first.owner if self.first.owner is self.second.owner else None
 
     @owner.setter

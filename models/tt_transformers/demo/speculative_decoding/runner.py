@@ -46,14 +46,14 @@ class Rows:
     features: Sequence[Tensor] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ModelLoad:
     """What bringing one model into memory cost; a megabyte is 10^6 bytes."""
 
     name: str
     # From the start of loading to the end of a first forward of one token (weights are read only then); on tt to the
     # end of loading, for compiling and capturing are warm-up.
-    init_s: float
+    init_s: float = 0.0
     layers: int | None = None
     parameters: int | None = None  # shared weights count once
     weights_mb: float | None = None
@@ -196,20 +196,13 @@ class RunClock:
             self._zero += time.perf_counter_ns() - before
 
 
-class LoadWatch:
-    """The open measurement of watch_load(); `load` is there once it is closed."""
-
-    load: ModelLoad
-
-
 @contextmanager
-def watch_load(name: str) -> Iterator[LoadWatch]:
-    """Measures what is done inside: load the model and run a first forward there."""
-    watch, before, start = LoadWatch(), resident_mb(), time.perf_counter_ns()
-    yield watch
-    seconds, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
-    grown = None if before is None or after is None or after < before else after - before
-    watch.load = ModelLoad(name=name, init_s=seconds, host_rss_mb=grown)
+def watch_load(name: str) -> Iterator[ModelLoad]:
+    """Measures what is done inside (load the model and run a first forward there); it is filled in at the end."""
+    load, before, start = ModelLoad(name=name), resident_mb(), time.perf_counter_ns()
+    yield load
+    load.init_s, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
+    load.host_rss_mb = None if before is None or after is None or after < before else after - before
 
 
 def resident_mb() -> float | None:

@@ -19,13 +19,14 @@ Decode = Callable[[Sequence[int]], str]  # token ids of one sequence -> its text
 # Where an emitted token came from. "prefill": the first one; "plain": a round in which nothing was drafted.
 Origin = Literal["prefill", "accepted", "recovered", "bonus", "plain"]
 FinishReason = Literal["eos", "stop_string", "length", "max_seq_len"]
+MAX_NEW_TOKENS = 128  # where nobody says how many
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopConditions:
     """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits."""
 
-    max_new_tokens: int
+    max_new_tokens: int = MAX_NEW_TOKENS
     max_seq_len: int  # prompt and emitted tokens together
     stop_token_ids: Collection[int] = frozenset()  # the one that comes is kept, as transformers' generate keeps it
     stop_strings: Sequence[str] = ()  # the token that completes one is kept, whole
@@ -59,7 +60,7 @@ class GenerationRequest:
     """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py)."""
 
     prompts: Sequence[Sequence[int] | str] | str  # token ids, or text where the generator has a tokenizer
-    max_new_tokens: int = 128  # per user
+    max_new_tokens: int = MAX_NEW_TOKENS  # per user
     stop_token_ids: Sequence[int] | None = None  # None: the target's end-of-sequence ids
     stop_strings: Sequence[str] = ()
     stops: Sequence[StopConditions] | None = None  # each prompt's own, in place of the three above

@@ -271,21 +271,10 @@ class SpeculativeGenerator:
         seeds = request.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
         return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
 
-    def stop_conditions(
-        self,
-        *,
-        max_new_tokens: int = 128,
-        stop_token_ids: Sequence[int] | None = None,
-        stop_strings: Sequence[str] = (),
-    ) -> StopConditions:
-        """When a sequence of this target ends; see GenerationRequest."""
-        return StopConditions(
-            max_new_tokens=max_new_tokens,
-            max_seq_len=self.target.max_seq_len,
-            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else stop_token_ids,
-            stop_strings=stop_strings,
-            decode=self._decode,
-        )
+    def stop_conditions(self, *, stop_token_ids: Sequence[int] | None = None, **limits: Any) -> StopConditions:
+        """When a sequence of this target ends; `limits`: max_new_tokens and stop_strings, as in GenerationRequest."""
+        ids = self.target.eos_token_ids if stop_token_ids is None else stop_token_ids
+        return StopConditions(max_seq_len=self.target.max_seq_len, stop_token_ids=ids, decode=self._decode, **limits)
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
