@@ -24,8 +24,7 @@ MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptance
 
 
 class Acceptances:
-    """How often the j-th token of one kind of draft is accepted, given that all before it were; recent rounds count
-    more."""
+    """How often token j of one kind of draft is accepted where all before it were; recent rounds count more."""
 
     def __init__(self, longest: int) -> None:
         self._accepted = [PRIOR_ALPHA * PRIOR_WEIGHT] * longest

@@ -186,8 +186,7 @@ def check_fit(target: ModelRunner, drafter: Drafter) -> None:
     draft: ModelRunner | None = getattr(drafter, "runner", None)
     if draft is not None and draft.max_seq_len < target.max_seq_len:
         raise BadInput(
-            f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
-            f"{target.max_seq_len}; open both for the same"
+            f"the draft has max_seq_len {draft.max_seq_len}, the target {target.max_seq_len}; open both alike"
         )
 
 

@@ -99,9 +99,8 @@ class HybridDrafter(Drafter):
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """The first drafter's kind where it has one."""
-        return [
-            kind or other for kind, other in zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
-        ]
+        kinds = zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
+        return [kind or other for kind, other in kinds]
 
     def propose(self, request: DraftRequest) -> Draft:
         first = self.first.propose(request)

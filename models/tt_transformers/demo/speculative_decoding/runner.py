@@ -134,8 +134,7 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], feature
         if not 0 <= min(prompt) <= max(prompt) < runner.vocab_size:
             wrong = next(token for token in prompt if not 0 <= token < runner.vocab_size)
             raise BadInput(
-                f"token id {wrong} is not among the {runner.vocab_size} of {runner.name}; its tokenizer must be "
-                "another model's"
+                f"token id {wrong} is not among the {runner.vocab_size} of {runner.name}; encode with its own"
             )
 
 

@@ -143,12 +143,8 @@ class SpeculativeGenerator:
         on_token: Callable[[TokenEvent], None] | None = None,
         **options: Any,
     ) -> list[GenerationResult]:
-        """Generate for all prompts together; one result per prompt, in their order.
-
-        Args:
-            request: the whole request; or its prompts, with its other attributes by name as `options`.
-            on_token: called for every emitted token, in order, outside the clocks.
-        """
+        """Generate for all prompts together: the whole request, or its prompts and its other attributes by name. One
+        result per prompt, in their order; on_token is called for every emitted token, in order, outside the clocks."""
         batch = self.new_batch(request, **options)
         for event in self._events(batch):
             if on_token is not None:
