@@ -46,12 +46,10 @@ class DraftRequest:
 
     def choose(self, user: int, row: Tensor) -> tuple[int | None, Tensor | None]:
         """The user's next drafted token and the q [V] it was drawn from (None if greedy); no token where q is unsure.
+        `row`: logits [V] of the draft's output layer, or an argmax id.
 
         Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing
         it would leave a proposal that is no longer q, and the emitted law would not be the target's.
-
-        Args:
-            row: logits of the draft's output layer, or an argmax id.
         """
         if not row.is_floating_point():
             return (int(row) if self.vocab_size is None or int(row) < self.vocab_size else None), None

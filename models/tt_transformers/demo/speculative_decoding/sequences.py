@@ -171,9 +171,8 @@ def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
 class TextStream:
     """The text that each token of a sequence adds, at a cost that does not grow with the sequence.
 
-    A character of several tokens belongs to the last of them. Each time the last few tokens are decoded without and
-    with the new ones, and the difference is what is new: a tokenizer that drops the space before a text drops it from
-    both.
+    A character of several tokens belongs to the last of them. The last few tokens are decoded without and with the new
+    ones, and the difference is new: a tokenizer that drops the space before a text drops it from both.
     """
 
     LONGEST_CHARACTER = 8  # in tokens: what is not whole by then never will be

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Prompts = Sequence[Sequence[int] | str]
+Records = list[RoundRecord | None]  # of one round, per user; None for a user who had ended
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,12 @@ class Batch:
     generators: list[torch.Generator]
     clock: RunClock
     target_ttft_ns: int = 0
-    rounds: list[list[RoundRecord | None]] = field(default_factory=list)
+    rounds: list[Records] = field(default_factory=list)
 
-    def commit_round(
-        self, draft: Draft, acceptance: Acceptance, now_ns: int
-    ) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
+    def commit_round(self, draft: Draft, acceptance: Acceptance, now_ns: int) -> tuple[list[TokenEvent], Records]:
         """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
         events: list[TokenEvent] = []
-        records: list[RoundRecord | None] = []
+        records: Records = []
         shared = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
         for user, sequence in enumerate(self.sequences):
             if sequence.finished:

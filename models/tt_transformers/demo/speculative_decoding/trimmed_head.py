@@ -27,16 +27,11 @@ if TYPE_CHECKING:
 
 
 class TrimmedHead:
-    """The ids that an output layer computes, and the way from its columns back to the whole vocabulary.
-
-    Attributes:
-        token_ids: int64 [N] on the device of the logits, ascending: the first of equal columns is the lowest id.
-
-    BadInput if there is no id, or one that the vocabulary does not have.
-    """
+    """The ids that an output layer computes, int64 [N] on the device of its logits, and the way from its columns back
+    to the whole vocabulary. BadInput if there is no id, or one that the vocabulary does not have."""
 
     def __init__(self, token_ids: Sequence[int], vocab_size: int, *, device: torch.device | str = "cpu") -> None:
-        ids = sorted(set(token_ids))
+        ids = sorted(set(token_ids))  # so the first of equal columns is the lowest id
         if not ids or ids[0] < 0 or ids[-1] >= vocab_size:
             raise BadInput(f"the trimmed head needs token ids from 0 to {vocab_size - 1}, at least one")
         self.token_ids = torch.tensor(ids, dtype=torch.int64, device=device)
