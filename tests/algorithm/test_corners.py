@@ -70,9 +70,9 @@ class TestRequests:
 
     def test_where_memory_is_not_told_it_is_not_measured(self, monkeypatch, tmp_path):
         monkeypatch.setattr(runner, "Path", lambda name: tmp_path / "nowhere")
-        with runner.watch_load("model") as watch:
+        with runner.watch_load("model") as load:
             pass
-        assert watch.load.host_rss_mb is None and watch.load.init_s >= 0
+        assert load.host_rss_mb is None and load.init_s >= 0
 
 
 def test_closing_a_hybrid_closes_both():

@@ -30,7 +30,7 @@ def test_counts():
 def test_nothing_to_divide_is_none():
     assert metrics.acceptance_rate([]) is None and metrics.tokens_per_round([]) is None
     assert metrics.alpha([round_of(0, 0)]) is None and metrics.median([]) is None
-    assert RoundModel.measured([], []) == RoundModel(alpha=None, c=None, v=None, v_plain=None)
+    assert RoundModel.measured([], []) == RoundModel(alpha=None, c=None, v=None)
 
 
 def test_a_sure_draft():

@@ -33,7 +33,7 @@ def other_encodings(tokenizer):
     [
         (one_token_more, "<tool>"),
         (another_end, "eos_token_id is 0 in the target"),
-        (other_encodings, "encode 'The quick"),
+        (other_encodings, "the encoding of 'The quick"),
     ],
 )
 def test_what_differs_is_named(folder, change, named):

@@ -92,7 +92,7 @@ class TableRunner:
         pass
 
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
-        self.turns.generation += 1
+        self.turns.owner = None
         self.cached = [list(prompt) for prompt in prompts]
         return Rows(torch.stack([self.table(tuple(tokens[-2:])) for tokens in self.cached]))
 

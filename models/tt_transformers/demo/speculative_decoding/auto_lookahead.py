@@ -24,8 +24,7 @@ MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptance
 
 
 class Acceptances:
-    """How often the j-th token of one kind of draft is accepted, given that all before it were; recent rounds count
-    more."""
+    """How often token j of one kind of draft is accepted where all before it were; recent rounds count more."""
 
     def __init__(self, longest: int) -> None:
         self._accepted = [PRIOR_ALPHA * PRIOR_WEIGHT] * longest
@@ -75,15 +74,11 @@ class AutoLookahead(Lookahead):
     alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as
     running medians. The first rounds are plain, so that there is something to compare with; when plain decoding is
     best, drafting is tried again at intervals that double while it stays so, which bounds what a hopeless draft can
-    cost.
+    cost. Estimates outlive a generation: times are the machine's, and kinds of draft are alike from prompt to prompt.
 
-    Estimates outlive a generation: times are the machine's, and kinds of draft are alike from prompt to prompt.
     Because K follows the clock, two runs with the same seed at temperature > 0 follow the same law but may emit
-    different tokens; at temperature 0 nothing of K can be seen in the text.
-
-    Args:
-        choices: the K to choose from; a fixed set, so that a device can have a trace of each.
-        min_probability: see Lookahead.
+    different tokens; at temperature 0 nothing of K can be seen in the text. The choices are a fixed set, so that a
+    device can have a trace of each.
     """
 
     FIRST_PLAIN_ROUNDS = 2
@@ -92,9 +87,7 @@ class AutoLookahead(Lookahead):
 
     def __init__(self, choices: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16), *, min_probability: float = 0.0) -> None:
         if 0 not in choices or len(choices) < 2:
-            raise BadInput(
-                f"auto chooses among {sorted(choices)}; the choices must hold 0 (plain decoding) and another K"
-            )
+            raise BadInput(f"auto chooses among {sorted(choices)}; give 0 (plain decoding) and another K")
         for choice in choices:
             check_draft_tokens(choice)
         self.choices = sorted(set(choices))
@@ -106,16 +99,13 @@ class AutoLookahead(Lookahead):
         self._kinds: list[str | None] = []
 
     def calibrate(self, target: ModelRunner, *, users: int, argmax_only: bool) -> None:
-        """Time every width it may ask for on an idle target, already warm, so that no request pays for finding out.
-
-        What lies in the cache afterwards is garbage, which the next prefill overwrites.
-        """
+        """Time every width it may ask for on an idle, warm target, so that no request pays for finding out. It leaves
+        garbage in the cache, which the next prefill overwrites."""
         for _ in range(CALIBRATION):
             for width in (k + 1 for k in self.choices if k < target.max_seq_len):
                 at = min(64, target.max_seq_len - width)
                 start = time.perf_counter_ns()
-                tokens = torch.zeros((users, width), dtype=torch.int64)
-                target.forward(tokens, [at] * users, argmax_only=argmax_only)
+                target.forward(torch.zeros(users, width, dtype=torch.int64), [at] * users, argmax_only=argmax_only)
                 target.synchronize()
                 self.clockwork.verifies[users * width].append(time.perf_counter_ns() - start)
 
@@ -124,15 +114,13 @@ class AutoLookahead(Lookahead):
         drafting = [kind for room, kind in zip(rooms, kinds, strict=True) if room > 0 and kind]
         if not drafting:
             return [0] * len(rooms)
-        # A finished user has no room, and costs nothing; neither has one about to end, and one row too few changes no
-        # choice.
+        # A finished user has no room, and costs nothing. Nor has one about to end: one row too few changes no choice.
         chosen = self._best_choice(sum(room > 0 for room in rooms), drafting)
         return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
 
     def _best_choice(self, users: int, kinds: list[str]) -> int:
         if self.clockwork.samples(users) < self.FIRST_PLAIN_ROUNDS or self._rounds_since_plain >= self.PLAIN_EVERY:
             return 0
-
         # Of one token; of a kind that was never drafted: nothing, so that it is tried.
         draft_ns = max(statistics.median(self.clockwork.drafts[kind] or [0.0]) for kind in kinds)
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,24 +29,15 @@ TOKENIZER_PROBES = (
 
 @dataclass(frozen=True, kw_only=True)
 class DraftRequest:
-    """What a drafter is asked for in one round, for B users.
+    """What a drafter is asked for in one round, for B users."""
 
-    Attributes:
-        contexts: per user everything committed: prompt and emitted tokens, the pending one (not yet seen by the
-            target's cache) last. The sequences' own lists: to be read, not kept.
-        counts: up to how many tokens to draft for each user (0: none wanted; the user may have ended).
-        sampling: with temperature > 0 tokens are sampled from q = to_probabilities(logits, sampling), else argmax.
-        generators: the users' own random generators.
-        min_probability: a user's draft ends where no token's probability reaches it; 0 never ends it.
-        vocab_size: of the target, whose ids alone may be drafted; a draft's output layer may be padded differently.
-    """
-
+    # Per user everything committed, the pending token (which the target has not cached) last. To be read, not kept.
     contexts: Sequence[Sequence[int]]
-    counts: Sequence[int]
-    sampling: SamplingParams = SamplingParams()
-    generators: Sequence[torch.Generator] = ()
-    min_probability: float = 0.0
-    vocab_size: int | None = None
+    counts: Sequence[int]  # up to how many tokens to draft for each user (0: none wanted; the user may have ended)
+    sampling: SamplingParams = SamplingParams()  # not greedy: draw from q = to_probabilities(logits, sampling)
+    generators: Sequence[torch.Generator] = ()  # the users' own
+    min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
+    vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
 
     @property
     def argmax_only(self) -> bool:
@@ -54,18 +46,15 @@ class DraftRequest:
 
     def choose(self, user: int, row: Tensor) -> tuple[int | None, Tensor | None]:
         """The user's next drafted token and the q [V] it was drawn from (None if greedy); no token where q is unsure.
+        `row`: logits [V] of the draft's output layer, or an argmax id.
 
         Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing
         it would leave a proposal that is no longer q, and the emitted law would not be the target's.
-
-        Args:
-            row: logits of the draft's output layer, or an argmax id.
         """
         if not row.is_floating_point():
             return (int(row) if self.vocab_size is None or int(row) < self.vocab_size else None), None
-        if self.vocab_size is not None and len(row) != self.vocab_size:
-            missing = row.new_full((max(0, self.vocab_size - len(row)),), float("-inf"))
-            row = torch.cat([row[: self.vocab_size], missing])
+        if self.vocab_size is not None:  # cut, or filled up
+            row = F.pad(row, (0, self.vocab_size - len(row)), value=float("-inf"))
         if self.sampling.greedy:
             unsure = self.min_probability > 0.0 and float(row.float().softmax(-1).max()) < self.min_probability
             return (None, None) if unsure else (int(row.argmax()), None)
@@ -75,26 +64,18 @@ class DraftRequest:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a drafter proposes in one round, for B users.
+    """What a drafter proposes in one round, for B users."""
 
-    Attributes:
-        tokens: per user the drafted ids d_1..d_k (k may differ between users, and be 0).
-        probs: per user the distributions q they were sampled from, float32 [k, V] on the host; None for a user whose
-            draft was chosen without sampling (one-hot q).
-        sources: per user the name of the drafter that proposed each token.
-    """
-
-    tokens: list[list[int]]
-    probs: list[Tensor | None]
-    sources: list[list[str]] = field(default_factory=list)
+    tokens: list[list[int]]  # per user d_1..d_k; k may differ between users, and be 0
+    probs: list[Tensor | None]  # per user the q they were sampled from, float32 [k, V] on the host; None is one-hot
+    sources: list[list[str]] = field(default_factory=list)  # per user the name of the drafter of each token
 
 
 class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
     A drafter works out from a context's length what was accepted of its last draft. One that runs a model has it as
-    `runner`, so that the generator can check that it fits the target. A subclass may leave
-    out observe.
+    `runner`, so that the generator can check that it fits the target. A subclass may leave out expect and observe.
     """
 
     name: str
@@ -107,8 +88,8 @@ class Drafter(Protocol):
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts
         of one kind are about equally likely to be right); None if there would be no draft. Asked once per round, before
-        propose.
-        """
+        propose. A drafter that does not say so has one kind."""
+        return [self.name] * len(contexts)
 
     def propose(self, request: DraftRequest) -> Draft:
         """Draft up to request.counts[b] tokens for each user."""
@@ -145,10 +126,6 @@ class ModelDrafter(Drafter):
     def _known(self, tokens: Sequence[int]) -> list[int]:
         """For ids that only the target's output layer has, any other: they are rare, and a draft need not be right."""
         return [min(token, self.runner.vocab_size - 1) for token in tokens]
-
-    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
-        """One kind: whatever the model says."""
-        return [self.name] * len(contexts)
 
     def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose. One forward of the draft model per drafted token, for all users together."""
@@ -203,15 +180,11 @@ class ModelDrafter(Drafter):
 
 def check_fit(target: ModelRunner, drafter: Drafter) -> None:
     """BadInput names what the target and the drafter do not have in common."""
-    if drafter.feature_layers and not target.supports_features:
-        raise BadInput(f"the drafter {drafter.name} reads hidden features, which {target.name} cannot give")
+    check_features(target, drafter.feature_layers)
     draft: ModelRunner | None = getattr(drafter, "runner", None)
-    if draft is None:
-        return
-    if draft.max_seq_len < target.max_seq_len:
+    if draft is not None and draft.max_seq_len < target.max_seq_len:
         raise BadInput(
-            f"the draft {draft.name} was opened for max_seq_len {draft.max_seq_len}, less than the target's "
-            f"{target.max_seq_len}; open both for the same"
+            f"the draft has max_seq_len {draft.max_seq_len}, the target {target.max_seq_len}; open both alike"
         )
 
 
@@ -222,19 +195,15 @@ def check_same_tokenizer(
 
     BadInput names the first token, special id or text (of TOKENIZER_PROBES) on which the two differ.
     """
-
     ours, theirs = ({i: token for token, i in one.get_vocab().items()} for one in (target, draft))
     compared = [(f"token id {i}", ours.get(i), theirs.get(i)) for i in sorted(ours.keys() | theirs.keys())]
-    for kind in ("bos_token_id", "eos_token_id", "unk_token_id"):
-        compared.append((kind, getattr(target, kind), getattr(draft, kind)))
-    wrong = [
-        f"{what} is {one!r} in the target and {other!r} in the draft" for what, one, other in compared if one != other
-    ]
-    wrong += [
-        f"they encode {text!r} differently" for text in TOKENIZER_PROBES if target.encode(text) != draft.encode(text)
-    ]
-    if wrong:
-        raise BadInput(
-            f"{draft_name} cannot draft for {target_name}: {wrong[0]}; draft and target must share one tokenizer "
-            "(the models of one family do), or use --drafter prompt-lookup"
-        )
+    specials = ("bos_token_id", "eos_token_id", "unk_token_id")
+    compared += [(kind, getattr(target, kind), getattr(draft, kind)) for kind in specials]
+    compared += [(f"the encoding of {text!r}", target.encode(text), draft.encode(text)) for text in TOKENIZER_PROBES]
+    for what, one, other in compared:
+        if one != other:
+            raise BadInput(
+                f"{draft_name} cannot draft for {target_name}: {what} is {one!r} in the target and {other!r} in the "
+                "draft; draft and target must share one tokenizer (the models of one family do), or use --drafter "
+                "prompt-lookup"
+            )

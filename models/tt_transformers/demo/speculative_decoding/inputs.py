@@ -8,7 +8,6 @@ Whatever counts as a number or as several is welcome: Python's own, numpy's, tor
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,13 +17,10 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 def whole_number(given: Any, what: str) -> int:
     """An int. 5.0 is one, 5.5, True and "5" are none."""
     number = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
     if isinstance(number, float) and number.is_integer():
         return int(number)
-    try:
-        if not isinstance(number, bool):
-            return operator.index(number)
-    except TypeError:
-        pass  # said below
     raise BadInput(f"{what} is {given!r}; give a whole number")
 
 

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many tokens to draft next: fixed, or following what was accepted (auto_lookahead.py: following the clock).
 
-Not to be confused with Lookahead Decoding (Fu et al. 2024), which drafts by Jacobi iteration; here lookahead is how far
-a draft looks ahead.
+Lookahead is how far a draft looks ahead; Lookahead Decoding (Fu et al. 2024), by Jacobi iteration, is something else.
 """
 
 from __future__ import annotations
@@ -67,9 +66,8 @@ class FixedLookahead(Lookahead):
 class AdaptiveLookahead(Lookahead):
     """K rises by two after a fully accepted draft and falls by one after a rejection, within bounds, user by user.
 
-    The schedule is transformers' (candidate_generator.py, "heuristic"), as is ending a draft early where the draft
-    model is unsure: since c > 0, a token that will hardly be accepted is not worth drafting. It depends on nothing but
-    what was accepted, so a seeded run repeats itself.
+    As is ending a draft early where the draft model is unsure (c > 0: what will hardly be accepted is not worth
+    drafting), the schedule is transformers' (candidate_generator.py, "heuristic"). A seeded run repeats itself.
     """
 
     start_draft_tokens: int = 4
@@ -95,9 +93,6 @@ class AdaptiveLookahead(Lookahead):
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         for user, record in enumerate(records):
-            if record is None or record.drafted == 0:
-                continue
-            if record.accepted == record.drafted:
-                self._current[user] = min(self._current[user] + 2, self.max_draft_tokens)
-            else:
-                self._current[user] = max(self._current[user] - 1, self.min_draft_tokens)
+            if record is not None and record.drafted:
+                moved = self._current[user] + (2 if record.accepted == record.drafted else -1)
+                self._current[user] = max(self.min_draft_tokens, min(moved, self.max_draft_tokens))

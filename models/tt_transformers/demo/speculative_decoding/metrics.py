@@ -18,55 +18,38 @@ from models.tt_transformers.demo.speculative_decoding.sequences import Decode, F
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """One user's part in one round.
+    """One user's part in one round; the users of a batch share its index and its times."""
 
-    Attributes:
-        index: number of the round in its generation; users of a batch share it, and the times.
-        drafted, accepted: as committed; a stop inside the accepted prefix cuts both.
-        emitted: accepted + 1, or accepted if a stop cut the round.
-        draft_ns, verify_ns, total_ns: of the whole round; the host's share is what draft and verify leave of total.
-        tokens_per_user: T of the verify forward, pending token included.
-    """
-
-    index: int
-    drafted: int
+    index: int  # of the round in its generation
+    drafted: int  # as committed: a stop inside the accepted prefix cuts drafted and accepted
     accepted: int
-    emitted: int
-    tokens_per_user: int
+    emitted: int  # accepted + 1, or accepted if a stop cut the round
+    tokens_per_user: int  # T of the verify forward, pending token included
     draft_ns: int = 0
     verify_ns: int = 0
     total_ns: int = 0
 
     @property
     def host_ns(self) -> int:
+        """What draft and verify leave of the round."""
         return self.total_ns - self.draft_ns - self.verify_ns
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationResult:
-    """What one user got, and how.
-
-    Attributes:
-        tokens: emitted ids (the prompt is not among them); origins and sources say per token where it came from
-            ("accepted", "recovered", ...) and which drafter proposed it ("" for the target's own).
-        ttft_ns: from the call to the first emitted token, with every prefill in it; target_ttft_ns: the target's
-            prefill alone.
-        emitted_ns: when each token was emitted, on the generation's clock.
-        rounds: empty for plain decoding.
-        step_ns: plain decoding only: duration of each decode step.
-    """
+    """What one user got, and how."""
 
     prompt: list[int]
-    tokens: list[int]
-    text: str | None
-    finish_reason: FinishReason | None
-    origins: list[Origin]
-    sources: list[str]
-    ttft_ns: int
-    target_ttft_ns: int
-    emitted_ns: list[int]
-    rounds: list[RoundRecord] = field(default_factory=list)
-    step_ns: list[int] = field(default_factory=list)
+    tokens: list[int]  # the emitted ones
+    text: str | None  # None without a tokenizer
+    finish_reason: FinishReason | None  # None: the generation was abandoned
+    origins: list[Origin]  # per token where it came from
+    sources: list[str]  # per token which drafter proposed it; "": it is the target's own
+    ttft_ns: int  # from the call to the first emitted token, with every prefill in it
+    target_ttft_ns: int  # the target's prefill alone
+    emitted_ns: list[int]  # when each token was emitted, on the generation's clock
+    rounds: list[RoundRecord] = field(default_factory=list)  # none for plain decoding
+    step_ns: list[int] = field(default_factory=list)  # plain decoding only: of each decode step
 
     @classmethod
     def of(
@@ -78,7 +61,7 @@ class GenerationResult:
         step_ns: Sequence[int] = (),
         decode: Decode | None = None,
     ) -> GenerationResult:
-        """What `sequence` holds now; one that was abandoned half-way has no finish_reason."""
+        """What `sequence` holds now."""
         return cls(
             prompt=sequence.prompt,
             tokens=sequence.emitted,
@@ -118,10 +101,8 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 
 def speedup(decode_tps: float | None, baseline_decode_tps: float | None) -> float | None:
-    """Wall-clock: speculative / plain decode tokens per second of one run.
-
-    For the same tokens, which greedy decoding promises, that is plain / speculative seconds; samples differ in length.
-    """
+    """Wall-clock: speculative / plain decode tokens per second of one run. For the same tokens, which greedy decoding
+    promises, that is plain / speculative seconds; samples differ in length."""
     return ratio(decode_tps, baseline_decode_tps)
 
 
@@ -160,56 +141,35 @@ def expected_tokens(alpha: float, num_draft_tokens: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundModel:
-    """The four numbers that decide whether speculation pays; each None where the run did not measure it.
+    """The three numbers that decide whether speculation pays; each None where the run did not measure it."""
 
-    Attributes:
-        alpha: see alpha().
-        c: mean draft time per drafted token / mean plain decode step of the target.
-        v: mean verify time of the rounds that drafted / mean plain decode step.
-        v_plain: mean verify time of the rounds that did not / mean plain decode step (near 1 when all is well).
-    """
-
-    alpha: float | None
-    c: float | None
-    v: float | None
-    v_plain: float | None
+    alpha: float | None  # see alpha()
+    c: float | None  # mean draft time per drafted token / mean plain decode step of the target
+    v: float | None  # mean verify time of the rounds that drafted / mean plain decode step
 
     @classmethod
     def measured(cls, rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> RoundModel:
         """From the rounds of a run and the plain decode steps of the same run."""
+        step = ratio(sum(step_ns), len(step_ns))
         drafting = [r for r in rounds if r.drafted]
-        idle = [r for r in rounds if not r.drafted]
-        step = statistics.fmean(step_ns) if step_ns else 0.0
-        per_draft = ratio(sum(r.draft_ns for r in rounds), sum(r.drafted for r in rounds))
-        return cls(
-            alpha=alpha(rounds),
-            c=ratio(per_draft, step),
-            v=ratio(statistics.fmean(r.verify_ns for r in drafting), step) if drafting else None,
-            v_plain=ratio(statistics.fmean(r.verify_ns for r in idle), step) if idle else None,
-        )
+        draft = ratio(sum(r.draft_ns for r in rounds), sum(r.drafted for r in rounds))
+        verify = ratio(sum(r.verify_ns for r in drafting), len(drafting))
+        return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))
 
 
 def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> float | None:
     """E(alpha, K) / (c*K + v), the plain decode steps that a round replaces / those that it costs, over rounds of
-    several K: sum of E(alpha_K, K) / sum of (c_K * K + v_K), a round at a time.
+    several K: the sum of E(alpha_K, K) over the rounds / the sum of what they took, in plain steps.
 
-    Each K has the alpha, c and v of its own rounds: a run that chooses K as it goes drafts far where drafts are good,
-    and a wide verify costs more than a narrow one. A round that drafted nothing emits one token and costs v_plain. None
-    if nothing was drafted, or no plain step was timed.
+    Each K has the alpha of its own rounds: a run that chooses K as it goes drafts far where drafts are good. A round
+    that drafted nothing emits one token and costs its verify. None if nothing was drafted, or no plain step was timed.
     """
-    tokens = cost = 0.0
-    for k in {r.drafted for r in rounds}:
-        of_k = [r for r in rounds if r.drafted == k]
-        model = RoundModel.measured(of_k, step_ns)
-        if model.alpha is not None and model.c is not None and model.v is not None:
-            emitted, price = expected_tokens(model.alpha, k), model.c * k + model.v
-        elif model.v_plain is not None:
-            emitted, price = 1.0, model.v_plain
-        else:
-            return None
-        tokens += len(of_k) * emitted
-        cost += len(of_k) * price
-    return ratio(tokens, cost) if any(r.drafted for r in rounds) else None
+    if not any(r.drafted for r in rounds):
+        return None
+    by_k = {k: [r for r in rounds if r.drafted == k] for k in {r.drafted for r in rounds}}
+    tokens = sum(len(of_k) * expected_tokens(alpha(of_k) or 0.0, k) for k, of_k in by_k.items())
+    cost_ns = sum(r.verify_ns + (r.draft_ns if r.drafted else 0) for r in rounds)
+    return ratio(tokens, ratio(cost_ns, ratio(sum(step_ns), len(step_ns))))
 
 
 def median(values: Sequence[float]) -> float | None:

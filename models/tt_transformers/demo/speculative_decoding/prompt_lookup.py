@@ -8,17 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from typing import NamedTuple
 
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-
-
-class _Match(NamedTuple):
-    ngram: int  # its length
-    follower: int  # index of the token that followed it
 
 
 class PromptLookupDrafter(Drafter):
@@ -50,18 +44,19 @@ class PromptLookupDrafter(Drafter):
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """A kind per length of the matching n-gram: long matches are right far more often than short ones."""
         matches = [self._match(user, context) for user, context in enumerate(contexts)]
-        return [f"{self.name}-{match.ngram}" if match else None for match in matches]
+        return [f"{self.name}-{match[0]}" if match else None for match in matches]
 
     def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose; its q is one-hot and it knows no probabilities."""
         tokens = []
         for user, (context, count) in enumerate(zip(request.contexts, request.counts, strict=True)):
             match = self._match(user, context) if count else None
-            follows = context[match.follower : match.follower + count] if match else []
+            follows = context[match[1] : match[1] + count] if match else []
             tokens.append(list(islice(cycle(follows), count)))
         return Draft(tokens, [None] * len(tokens), [[self.name] * len(drafted) for drafted in tokens])
 
-    def _match(self, user: int, context: Sequence[int]) -> _Match | None:
+    def _match(self, user: int, context: Sequence[int]) -> tuple[int, int] | None:
+        """Length of the n-gram that occurred before, and the index of what followed it."""
         follows = self._follows[user]
         # The n-grams that end at the last token are what is looked up, so they are not in the index yet.
         for end in range(self._indexed[user] + 1, len(context)):
@@ -70,7 +65,7 @@ class PromptLookupDrafter(Drafter):
         self._indexed[user] = max(self._indexed[user], len(context) - 1)
         for n in range(min(self.max_ngram, len(context) - 1), self.min_ngram - 1, -1):
             if (index := follows.get(tuple(context[-n:]))) is not None:
-                return _Match(n, index)
+                return n, index
         return None
 
     def close(self) -> None:
@@ -92,7 +87,6 @@ class HybridDrafter(Drafter):
 
     @property
     def owner(self) -> object:
-        """Whose both are."""
         return self.first.owner if self.first.owner is self.second.owner else None
 
     @owner.setter
@@ -105,9 +99,8 @@ class HybridDrafter(Drafter):
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """The first drafter's kind where it has one."""
-        return [
-            kind or other for kind, other in zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
-        ]
+        kinds = zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
+        return [kind or other for kind, other in kinds]
 
     def propose(self, request: DraftRequest) -> Draft:
         first = self.first.propose(request)
@@ -115,12 +108,11 @@ class HybridDrafter(Drafter):
         if not any(left):
             return first
         second = self.second.propose(replace(request, counts=left))
-        chosen = [first if drafted else second for drafted in first.tokens]
-        return Draft(
-            [draft.tokens[user] for user, draft in enumerate(chosen)],
-            [draft.probs[user] for user, draft in enumerate(chosen)],
-            [draft.sources[user] for user, draft in enumerate(chosen)],
-        )
+        for user, drafted in enumerate(first.tokens):
+            if not drafted:
+                first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
+                first.sources[user] = second.sources[user]
+        return first
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         self.first.observe(accepted_counts, None)

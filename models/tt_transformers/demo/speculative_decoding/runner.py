@@ -25,12 +25,12 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 
 class Turns:
-    """Whose turn it is on a runner, whose cache holds one generation at a time. Every prefill begins a new one; whoever
-    needs what an earlier one left sees that it is gone, and holds the lock while nobody else may begin."""
+    """Whose generation a runner's cache holds, one at a time: prefill() leaves it nobody's. Who needs what he cached
+    checks that it is still his, and holds the lock while nobody else may begin."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.generation = 0
+        self.owner: object = None
 
 
 IDLE = -1  # the position of a user that takes no part in a forward
@@ -38,38 +38,27 @@ IDLE = -1  # the position of a user that takes no part in a forward
 
 @dataclass(frozen=True)
 class Rows:
-    """What one pass of a runner gives.
+    """What one pass of a runner gives."""
 
-    Attributes:
-        values: float32 logits, [B, V] of a prefill and [B, T, V] of a forward; or a forward's int64 argmax ids [B, T].
-        features: per user the hidden states that were asked for, [n, F] of its n tokens in this pass (an idle user has
-            none of them: n = 0); None if none were asked for.
-    """
-
+    # Float32 logits, [B, V] of a prefill and [B, T, V] of a forward; or a forward's int64 argmax ids [B, T].
     values: Tensor
+    # Per user the hidden states asked for, [n, F] of its n tokens in this pass (idle: n = 0); None: none was asked for.
     features: Sequence[Tensor] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ModelLoad:
-    """What bringing one model into memory cost.
-
-    Attributes:
-        init_s: from the start of loading to the end of a first forward of one token (weights are read only then); on tt
-            to the end of loading, for compiling and capturing are warm-up.
-        layers, parameters: of the model; shared weights count once. weights_mb: their size in megabytes (10^6 bytes).
-        host_rss_mb: growth of the process's resident memory meanwhile; None where the system does not tell, or
-            where memory given back meanwhile hides it.
-        device_dram_mb: planned memory of each device, weights, caches and tables (tt backend); None elsewhere.
-    """
+    """What bringing one model into memory cost; a megabyte is 10^6 bytes."""
 
     name: str
-    init_s: float
+    # From the start of loading to the end of a first forward of one token (weights are read only then); on tt to the
+    # end of loading, for compiling and capturing are warm-up.
+    init_s: float = 0.0
     layers: int | None = None
-    parameters: int | None = None
+    parameters: int | None = None  # shared weights count once
     weights_mb: float | None = None
-    host_rss_mb: float | None = None
-    device_dram_mb: float | None = None
+    host_rss_mb: float | None = None  # growth of the process; None: not told, or hidden by memory given back meanwhile
+    device_dram_mb: float | None = None  # planned on each device for weights, caches and tables (tt backend only)
 
 
 @runtime_checkable
@@ -83,7 +72,7 @@ class ModelRunner(Protocol):
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
     supports_features: bool  # whether hidden states may be asked for
-    turns: Turns  # prefill() raises their `generation`
+    turns: Turns  # prefill() sets their `owner` to None
     load: ModelLoad | None  # what opening it cost, if that was measured
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -145,8 +134,7 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], feature
         if not 0 <= min(prompt) <= max(prompt) < runner.vocab_size:
             wrong = next(token for token in prompt if not 0 <= token < runner.vocab_size)
             raise BadInput(
-                f"token {wrong} in a prompt for {runner.name}, which knows 0 to {runner.vocab_size - 1}; its tokenizer "
-                "must be another model's"
+                f"token id {wrong} is not among the {runner.vocab_size} of {runner.name}; encode with its own"
             )
 
 
@@ -207,20 +195,13 @@ class RunClock:
             self._zero += time.perf_counter_ns() - before
 
 
-class LoadWatch:
-    """The open measurement of watch_load(); `load` is there once it is closed."""
-
-    load: ModelLoad
-
-
 @contextmanager
-def watch_load(name: str) -> Iterator[LoadWatch]:
-    """Measures what is done inside: load the model and run a first forward there."""
-    watch, before, start = LoadWatch(), resident_mb(), time.perf_counter_ns()
-    yield watch
-    seconds, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
-    grown = None if before is None or after is None or after < before else after - before
-    watch.load = ModelLoad(name=name, init_s=seconds, host_rss_mb=grown)
+def watch_load(name: str) -> Iterator[ModelLoad]:
+    """Measures what is done inside (load the model and run a first forward there); it is filled in at the end."""
+    load, before, start = ModelLoad(name=name), resident_mb(), time.perf_counter_ns()
+    yield load
+    load.init_s, after = (time.perf_counter_ns() - start) / 1e9, resident_mb()
+    load.host_rss_mb = None if before is None or after is None or after < before else after - before
 
 
 def resident_mb() -> float | None:

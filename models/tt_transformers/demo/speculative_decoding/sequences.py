@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,25 +19,18 @@ Decode = Callable[[Sequence[int]], str]  # token ids of one sequence -> its text
 # Where an emitted token came from. "prefill": the first one; "plain": a round in which nothing was drafted.
 Origin = Literal["prefill", "accepted", "recovered", "bonus", "plain"]
 FinishReason = Literal["eos", "stop_string", "length", "max_seq_len"]
+MAX_NEW_TOKENS = 128  # where nobody says how many
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopConditions:
-    """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits.
+    """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits."""
 
-    Attributes:
-        max_new_tokens: emitted tokens at most.
-        max_seq_len: prompt and emitted tokens together at most.
-        stop_token_ids: the token that ends a sequence is kept, as transformers' generate keeps it.
-        stop_strings: the token that completes one is kept, whole.
-        decode: token ids -> text; needed for stop_strings.
-    """
-
-    max_new_tokens: int
-    max_seq_len: int
-    stop_token_ids: frozenset[int] = frozenset()
-    stop_strings: tuple[str, ...] = ()
-    decode: Decode | None = None
+    max_new_tokens: int = MAX_NEW_TOKENS
+    max_seq_len: int  # prompt and emitted tokens together
+    stop_token_ids: Collection[int] = frozenset()  # the one that comes is kept, as transformers' generate keeps it
+    stop_strings: Sequence[str] = ()  # the token that completes one is kept, whole
+    decode: Decode | None = None  # needed for stop_strings
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_seq_len"):
@@ -64,23 +57,14 @@ class StopConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py).
+    """What to generate: prompts that run together, one per user, and when each of them ends (see inputs.py)."""
 
-    Attributes:
-        prompts: token ids, or text where the generator has a tokenizer.
-        max_new_tokens: per user.
-        stop_token_ids: None: the target's end-of-sequence ids.
-        stop_strings: text that ends a sequence.
-        stops: each prompt's own conditions, in place of the three above.
-        seeds: of the users' own random generators, one per prompt; None: the sampling's seed + user.
-    """
-
-    prompts: Sequence[Sequence[int] | str] | str
-    max_new_tokens: int = 128
-    stop_token_ids: Sequence[int] | None = None
+    prompts: Sequence[Sequence[int] | str] | str  # token ids, or text where the generator has a tokenizer
+    max_new_tokens: int = MAX_NEW_TOKENS  # per user
+    stop_token_ids: Sequence[int] | None = None  # None: the target's end-of-sequence ids
     stop_strings: Sequence[str] = ()
-    stops: Sequence[StopConditions] | None = None
-    seeds: Sequence[int] | None = None
+    stops: Sequence[StopConditions] | None = None  # each prompt's own, in place of the three above
+    seeds: Sequence[int] | None = None  # of the users' random generators, one per prompt; None: the sampling's + user
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
@@ -100,6 +84,24 @@ class GenerationRequest:
         if options:
             raise BadInput(f"a whole request and {', '.join(options)} were given; put them into the request")
         return request
+
+    def sequences(self, shared: StopConditions, tokenizer: PreTrainedTokenizerBase | None) -> list[SequenceState]:
+        """One per prompt, which ends by its own conditions or else by the shared ones; BadInput for a text without a
+        tokenizer, and for conditions of a longer max_seq_len than the shared ones'."""
+        prompts: list[list[int]] = []
+        for prompt in self.prompts:
+            if isinstance(prompt, str):
+                if tokenizer is None:
+                    raise BadInput("a prompt is a text, but the generator has no tokenizer; pass one, or token ids")
+                prompt = tokenizer.encode(prompt)
+            prompts.append(list(prompt))
+        stops = self.stops or [shared] * len(prompts)
+        if (longest := max(stop.max_seq_len for stop in stops)) > shared.max_seq_len:
+            raise BadInput(
+                f"a stop at {longest} tokens, but the target holds {shared.max_seq_len} per user; "
+                "lower the stop's max_seq_len or open the target with a larger one"
+            )
+        return [SequenceState(prompt=prompt, stop=stop) for prompt, stop in zip(prompts, stops, strict=True)]
 
 
 @dataclass

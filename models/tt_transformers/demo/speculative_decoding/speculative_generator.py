@@ -29,7 +29,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, Turns, check_prompts
 from models.tt_transformers.demo.speculative_decoding.sequences import (
     GenerationRequest,
     Origin,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Prompts = Sequence[Sequence[int] | str]
+Records = list[RoundRecord | None]  # of one round, per user; None for a user who had ended
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,12 @@ class Batch:
     generators: list[torch.Generator]
     clock: RunClock
     target_ttft_ns: int = 0
-    rounds: list[list[RoundRecord | None]] = field(default_factory=list)
-    turn: tuple[object, ...] = ()  # what the runners' caches and the drafter hold, when they are this generation's
+    rounds: list[Records] = field(default_factory=list)
 
-    def commit_round(
-        self, draft: Draft, acceptance: Acceptance, now_ns: int
-    ) -> tuple[list[TokenEvent], list[RoundRecord | None]]:
+    def commit_round(self, draft: Draft, acceptance: Acceptance, now_ns: int) -> tuple[list[TokenEvent], Records]:
         """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
         events: list[TokenEvent] = []
-        records: list[RoundRecord | None] = []
+        records: Records = []
         shared = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
         for user, sequence in enumerate(self.sequences):
             if sequence.finished:
@@ -122,6 +120,7 @@ class SpeculativeGenerator:
     ) -> None:
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
+        self._decode = decoder(tokenizer) if tokenizer else None
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
         wanted = max(self.lookahead.max_draft_tokens + 1, verify_width)
         if wanted > target.max_tokens_per_user:
@@ -134,6 +133,7 @@ class SpeculativeGenerator:
         self._feature_layers = drafter.feature_layers if drafter is not None else ()
         draft: ModelRunner | None = getattr(drafter, "runner", None)
         self._turns = [runner.turns for runner in (target, draft) if runner is not None]
+        self._holders: Sequence[Turns | Drafter] = [*self._turns, drafter] if drafter is not None else self._turns
 
     def generate(
         self,
@@ -142,12 +142,8 @@ class SpeculativeGenerator:
         on_token: Callable[[TokenEvent], None] | None = None,
         **options: Any,
     ) -> list[GenerationResult]:
-        """Generate for all prompts together; one result per prompt, in their order.
-
-        Args:
-            request: the whole request; or its prompts, with its other attributes by name as `options`.
-            on_token: called for every emitted token, in order, outside the clocks.
-        """
+        """Generate for all prompts together: the whole request, or its prompts and its other attributes by name. One
+        result per prompt, in their order; on_token is called for every emitted token, in order, outside the clocks."""
         batch = self.new_batch(request, **options)
         for event in self._events(batch):
             if on_token is not None:
@@ -168,67 +164,53 @@ class SpeculativeGenerator:
             events = self.speculative_decode_step(batch)
 
     @contextmanager
-    def _turn(self, batch: Batch) -> Iterator[None]:
-        """Nobody else's generation touches what this one uses meanwhile.
-
-        Raises:
-            BadInput: one did since the last turn of this batch; its caches are gone.
-        """
+    def _turn(self, batch: Batch, *, begins: bool = False) -> Iterator[None]:
+        """Nobody else touches meanwhile what this generation uses; BadInput if another took it since this one began."""
         with ExitStack() as held:
             for turns in sorted(self._turns, key=id):
                 held.enter_context(turns.lock)
-            if batch.turn and batch.turn != self._now_held(batch):
+            if not begins and any(holder.owner is not batch for holder in self._holders):
                 raise BadInput(
                     f"another generation has begun on {self.target.name} or its drafter, whose caches hold one "
                     "generation at a time; finish a stream before the next, or open a runner and a drafter for each"
                 )
             yield
-            batch.turn = self._now_held(batch)
-
-    def _now_held(self, batch: Batch) -> tuple[object, ...]:
-        owner = getattr(self.drafter, "owner", None)
-        return (*(turns.generation for turns in self._turns), owner is batch)
+            for holder in self._holders:
+                holder.owner = batch
 
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
-        with self._turn(batch):
-            return self._prefill(batch)
-
-    def _prefill(self, batch: Batch) -> list[TokenEvent]:
-        prompts = [sequence.prompt for sequence in batch.sequences]
-        prefilled = self.target.prefill(prompts, features=self._feature_layers)
-        if self.sampling.greedy:
-            first = prefilled.values.argmax(-1).tolist()
-        else:
-            probs = to_probabilities(prefilled.values, self.sampling).cpu()
-            first = [sample(row, generator) for row, generator in zip(probs, batch.generators, strict=True)]
-        batch.target_ttft_ns = batch.clock.now(self.target)
-        if self.drafter is not None:
-            self.drafter.start(prompts, prefilled.features)
-            self.drafter.owner = batch
-        self.lookahead.start(len(batch.sequences))
-        now = batch.clock.now(self.target)
-        for sequence, token in zip(batch.sequences, first, strict=True):
-            sequence.commit(token, "prefill", "", now)
-        return [TokenEvent(user, token, "prefill", "") for user, token in enumerate(first)]
+        with self._turn(batch, begins=True):
+            prompts = [sequence.prompt for sequence in batch.sequences]
+            prefilled = self.target.prefill(prompts, features=self._feature_layers)
+            if self.sampling.greedy:
+                first = prefilled.values.argmax(-1).tolist()
+            else:
+                probs = to_probabilities(prefilled.values, self.sampling).cpu()
+                first = [sample(row, generator) for row, generator in zip(probs, batch.generators, strict=True)]
+            batch.target_ttft_ns = batch.clock.now(self.target)
+            if self.drafter is not None:
+                self.drafter.start(prompts, prefilled.features)
+            self.lookahead.start(len(prompts))
+            now = batch.clock.now(self.target)
+            for sequence, token in zip(batch.sequences, first, strict=True):
+                sequence.commit(token, "prefill", "", now)
+            return [TokenEvent(user, token, "prefill", "") for user, token in enumerate(first)]
 
     def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
         """One round for every user who has not ended: draft, verify, accept, commit."""
         with self._turn(batch):
-            return self._round(batch)
-
-    def _round(self, batch: Batch) -> list[TokenEvent]:
-        start = batch.clock.now(self.target)
-        draft = self.generate_draft_tokens(batch)
-        drafted = batch.clock.now(self.target)
-        acceptance = self.verify_draft_tokens(batch, draft)
-        verified = batch.clock.now(self.target)
-        events, records = batch.commit_round(draft, acceptance, verified)
-        total_ns = batch.clock.now(self.target) - start
-        times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-        batch.rounds.append([None if record is None else replace(record, **times) for record in records])
-        self.lookahead.observe(batch.rounds[-1])
-        return events
+            start = batch.clock.now(self.target)
+            draft = self.generate_draft_tokens(batch)
+            drafted = batch.clock.now(self.target)
+            acceptance = self.verify_draft_tokens(batch, draft)
+            verified = batch.clock.now(self.target)
+            events, records = batch.commit_round(draft, acceptance, verified)
+            total_ns = batch.clock.now(self.target) - start
+            times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
+            batch.rounds.append([None if record is None else replace(record, **times) for record in records])
+            self.lookahead.observe(batch.rounds[-1])
+            return events
 
     def generate_draft_tokens(self, batch: Batch) -> Draft:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
@@ -274,61 +256,20 @@ class SpeculativeGenerator:
     def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
         """Check the request (see generate()) and make its state; the clock starts here."""
         request = GenerationRequest.of(request, **options)
-        sequences = [
-            SequenceState(prompt=self._token_ids(prompt), stop=stop)
-            for prompt, stop in zip(request.prompts, self._stops(request), strict=True)
-        ]
-        for token in (token for sequence in sequences for token in sequence.prompt):
-            if not 0 <= token < self.target.vocab_size:
-                raise BadInput(f"token id {token} is not among the {self.target.vocab_size} of {self.target.name}")
-        seeds = (
-            request.seeds
-            if request.seeds is not None
-            else range(self.sampling.seed, self.sampling.seed + len(sequences))
+        shared = self.stop_conditions(
+            max_new_tokens=request.max_new_tokens,
+            stop_token_ids=request.stop_token_ids,
+            stop_strings=request.stop_strings,
         )
+        sequences = request.sequences(shared, self.tokenizer)
+        check_prompts(self.target, [sequence.prompt for sequence in sequences])
+        seeds = request.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
         return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
 
-    def stop_conditions(
-        self,
-        *,
-        max_new_tokens: int = 128,
-        stop_token_ids: Sequence[int] | None = None,
-        stop_strings: Sequence[str] = (),
-    ) -> StopConditions:
-        """When a sequence of this target ends; see GenerationRequest."""
-        return StopConditions(
-            max_new_tokens=max_new_tokens,
-            max_seq_len=self.target.max_seq_len,
-            stop_token_ids=self.target.eos_token_ids if stop_token_ids is None else stop_token_ids,  # type: ignore
-            stop_strings=stop_strings,  # type: ignore[arg-type]  # StopConditions makes of both what it needs
-            decode=decoder(self.tokenizer) if self.tokenizer else None,
-        )
-
-    def _stops(self, request: GenerationRequest) -> Sequence[StopConditions]:
-        """One per prompt; BadInput if one lets a sequence grow longer than the target holds."""
-        if request.stops is None:
-            shared = self.stop_conditions(
-                max_new_tokens=request.max_new_tokens,
-                stop_token_ids=request.stop_token_ids,
-                stop_strings=request.stop_strings,
-            )
-            return [shared] * len(request.prompts)
-        longest = max(stop.max_seq_len for stop in request.stops)
-        if longest > self.target.max_seq_len:
-            raise BadInput(
-                f"a stop at {longest} tokens, but {self.target.name} holds {self.target.max_seq_len} per user; "
-                "lower the stop's max_seq_len or open the target with a larger one"
-            )
-        return request.stops
-
-    def _token_ids(self, prompt: Sequence[int] | str) -> list[int]:
-        if not isinstance(prompt, str):
-            return list(prompt)
-        if self.tokenizer is None:
-            raise BadInput(
-                "a prompt was given as text, but the generator has no tokenizer; pass tokenizer= or token ids"
-            )
-        return list(self.tokenizer.encode(prompt))
+    def stop_conditions(self, *, stop_token_ids: Sequence[int] | None = None, **limits: Any) -> StopConditions:
+        """When a sequence of this target ends; `limits`: max_new_tokens and stop_strings, as in GenerationRequest."""
+        ids = self.target.eos_token_ids if stop_token_ids is None else stop_token_ids
+        return StopConditions(max_seq_len=self.target.max_seq_len, stop_token_ids=ids, decode=self._decode, **limits)
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
@@ -337,7 +278,7 @@ class SpeculativeGenerator:
                 sequence,
                 target_ttft_ns=batch.target_ttft_ns,
                 rounds=[record for records in batch.rounds if (record := records[user]) is not None],
-                decode=decoder(self.tokenizer) if self.tokenizer else None,
+                decode=self._decode,
             )
             for user, sequence in enumerate(batch.sequences)
         ]

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,19 +27,11 @@ if TYPE_CHECKING:
 
 
 class TrimmedHead:
-    """The ids that an output layer computes, and the way from its columns back to the whole vocabulary.
-
-    Args:
-        token_ids: in any order. vocab_size: of the model. device: where its logits are.
-
-    Attributes:
-        token_ids: int64 [N], ascending, so that the first of equal columns is the lowest id.
-
-    BadInput if there is no id, or one that the vocabulary does not have.
-    """
+    """The ids that an output layer computes, int64 [N] on the device of its logits, and the way from its columns back
+    to the whole vocabulary. BadInput if there is no id, or one that the vocabulary does not have."""
 
     def __init__(self, token_ids: Sequence[int], vocab_size: int, *, device: torch.device | str = "cpu") -> None:
-        ids = sorted(set(token_ids))
+        ids = sorted(set(token_ids))  # so the first of equal columns is the lowest id
         if not ids or ids[0] < 0 or ids[-1] >= vocab_size:
             raise BadInput(f"the trimmed head needs token ids from 0 to {vocab_size - 1}, at least one")
         self.token_ids = torch.tensor(ids, dtype=torch.int64, device=device)
@@ -52,7 +45,7 @@ class TrimmedHead:
 
         A repeated column has its id's own logit, so whichever of them is taken means the same.
         """
-        padded = TrimmedHead(self.token_ids.tolist(), self.vocab_size, device=self.token_ids.device)
+        padded = copy(self)
         padded.token_ids = torch.cat([self.token_ids, self.token_ids[-1:].repeat(-len(self) % multiple)])
         return padded
 
@@ -68,11 +61,7 @@ class TrimmedHead:
 
 def token_ids_from_file(path: Path | str) -> list[int]:
     """The ids in a JSON list; BadInput names the file and what is wrong with it."""
-    path = Path(path)
-    try:
-        ids = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"the token ids file {path} cannot be read as JSON: {error}") from error
+    ids = _read(path, json.loads)
     if not isinstance(ids, list) or not ids or not all(type(token) is int for token in ids):
         raise BadInput(f"the token ids file {path} must hold a non-empty JSON list of whole numbers")
     return ids
@@ -83,11 +72,15 @@ def most_frequent_token_ids(text_file: Path | str, tokenizer: PreTrainedTokenize
     ids (the earliest merges, which are the commonest pieces) fill up."""
     if size < 1:
         raise BadInput(f"a trimmed head of {size} ids drafts nothing; give at least 1")
-    try:
-        text = Path(text_file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the text {text_file} cannot be read: {error}") from error
+    text = _read(text_file, str)
     counted = Counter(tokenizer.encode(text, add_special_tokens=False))
     frequent = [token for token, _ in counted.most_common(size)]
     kept = dict.fromkeys([*tokenizer.all_special_ids, *frequent, *range(min(size, len(tokenizer)))])
     return list(kept)[:size]
+
+
+def _read(path: Path | str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"the trimmed head's {path} cannot be read: {error}") from error

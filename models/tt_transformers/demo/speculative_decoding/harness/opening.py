@@ -109,13 +109,13 @@ def _torch_runner(
     from models.tt_transformers.demo.speculative_decoding.hf.loading import described, load_model
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
-    with watch_load(model_id) as watch:
+    with watch_load(model_id) as load:
         model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
         size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
         runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, prove=options.prove, **size)
         opened.callback(runner.close)
         runner.warmup([1])
-    runner.load = described(watch.load, model)
+    runner.load = described(load, model)
     return runner, tokenizer
 
 
@@ -132,10 +132,10 @@ def _torch_draft(
         return None, None
     if options.draft_file is not None:
         path = Path(options.draft_file)
-        with watch_load(path.stem) as watch:
+        with watch_load(path.stem) as load:
             drafter = FeatureDrafter.from_file(path, target)
         opened.callback(drafter.close)
-        return drafter, replace(watch.load, weights_mb=path.stat().st_size / 1e6)
+        return drafter, replace(load, weights_mb=path.stat().st_size / 1e6)
     name = cast(str, options.draft)  # options without a draft file name a draft model, or look up the prompt
     runner, its_tokenizer = _torch_runner(opened, options, name, kept)
     check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=name)

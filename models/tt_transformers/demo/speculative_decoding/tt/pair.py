@@ -130,12 +130,12 @@ def open_models(
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
         for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
-            with watch_load(request.model_id) as watch:
+            with watch_load(request.model_id) as load:
                 model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
-            runner.load = replace(watch.load, layers=model_args.n_layers, **size)
+            runner.load = replace(load, layers=model_args.n_layers, **size)
             runners.append(runner)
         if warmup:
             warmup_together(runners, requests)

@@ -83,7 +83,7 @@ class TTModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See ModelRunner."""
         check_prompts(self, prompts, features)
-        self.turns.generation += 1
+        self.turns.owner = None
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
         self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
         return Rows(self._whole(logits))
