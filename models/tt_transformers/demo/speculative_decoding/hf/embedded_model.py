@@ -30,8 +30,8 @@ MANIFEST = "manifest.json"
 
 def cache_folder() -> Path:
     """Where converted models live: $SPECULATIVE_DECODING_CACHE, else $XDG_CACHE_HOME or ~/.cache."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
 
 
@@ -53,8 +53,7 @@ def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -
     Converts on first use, and again when the copy is damaged. Safe when several processes do it at once.
     ModelUnavailable if there is no package, or the cache folder cannot be written.
     """
-    gguf = gguf or gguf_file()
-    cache = cache or cache_folder()
+    gguf, cache = gguf or gguf_file(), cache or cache_folder()
     folder = cache / f"{gguf.stem}-{sha256(gguf)[:16]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -80,39 +79,31 @@ def sha256(path: Path) -> str:
 def _is_whole(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        whole = all(sha256(folder / name) == digest for name, digest in manifest.items())
+        return all(sha256(folder / name) == digest for name, digest in manifest.items())
     except (FileNotFoundError, json.JSONDecodeError):
-        whole = False
-    if folder.exists() and not whole:
-        logger.warning(f"the converted model in {folder} is damaged; converting it again")
-    return whole
+        return False
 
 
 def _convert_into(folder: Path, gguf: Path) -> None:
     logger.info(f"converting {gguf.name} once (half a minute); later starts load it from {folder}")
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
+        partial = Path(beside, "model")
+        partial.mkdir()
         _convert(gguf, partial)
         manifest = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if folder.exists():
+            logger.warning(f"the converted model in {folder} was damaged; it is replaced")
             shutil.rmtree(folder)
         partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something failed
 
 
 def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # slow to import, and not needed when converted
 
-    source = str(gguf.parent)
-    AutoTokenizer.from_pretrained(source, gguf_file=gguf.name).save_pretrained(folder)
-    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf.name)
-    # A model that remembers being quantised refuses to be saved; the same weights in a fresh model do not.
-    config = loaded.config
-    del config.quantization_config
-    config._name_or_path = "SmolLM2-135M-Instruct"
-    plain = type(loaded)(config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model.hf_quantizer = None  # a model that remembers being quantised refuses to be saved
+    del model.config.quantization_config
+    model.config._name_or_path = "SmolLM2-135M-Instruct"
+    model.save_pretrained(folder)
