@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import causal_mask_function
 
-from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache
 
 ATTENTION_NAME = "by_position"
 BLOCK = 256  # query rows at once where scores are computed one by one
@@ -66,31 +66,25 @@ def attend_by_position(
             rows, keys, values = rows.float(), keys.float(), values.float()
         mask = cache.mask(segment, allows, rows.dtype)
         if softcap is not None or s_aux is not None:
-            out = _by_scores(rows, keys, values, mask, scaling=scaling, softcap=softcap, sinks=s_aux)
+            out = _by_scores(rows, keys, values, mask, scaling, softcap, s_aux)
         else:
-            out = _by_kernel(rows, keys, values, mask, segment, causal=allows is None, scaling=scaling)
+            prompt = allows is None and segment.start == 0
+            out = _by_kernel(rows, keys, values, None if prompt else mask, scaling, is_causal=prompt)
         outputs.append(out)
     out = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
 def _by_kernel(
-    rows: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor | None,
-    segment: Segment,
-    *,
-    causal: bool,
-    scaling: float | None,
+    rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None, *, is_causal: bool
 ) -> Tensor:
     groups = rows.shape[1] // keys.shape[1]
-    if causal and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
-        return scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=groups > 1)
+    if is_causal:  # has a fast kernel of its own
+        return scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scale, enable_gqa=groups > 1)
     # The query heads that share a KV head become its rows: no copy of the cache per query head.
-    folded = rows.reshape(1, keys.shape[1], groups * segment.count, -1)
+    folded = rows.reshape(1, keys.shape[1], groups * rows.shape[2], -1)
     mask = None if mask is None else mask.repeat(groups, 1)
-    out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
+    out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scale)
     return out.reshape(*rows.shape[:3], -1)
 
 
@@ -99,16 +93,14 @@ def _by_scores(
     keys: Tensor,
     values: Tensor,
     mask: Tensor | None,
-    *,
     scaling: float | None,
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
     """What no kernel computes, in float32 at least."""
     precise = torch.promote_types(rows.dtype, torch.float32)
-    heads, width = rows.shape[1], rows.shape[-1]
-    scale = width**-0.5 if scaling is None else scaling
-    shared = (keys.shape[1], heads // keys.shape[1])  # KV heads, query heads of each
+    scale = rows.shape[-1] ** -0.5 if scaling is None else scaling
+    shared = (keys.shape[1], rows.shape[1] // keys.shape[1])  # KV heads, query heads of each
     outputs = []
     for first in range(0, rows.shape[2], BLOCK):
         block = rows[0, :, first : first + BLOCK].to(precise).unflatten(0, shared)
@@ -125,9 +117,7 @@ def _by_scores(
     return torch.cat(outputs, dim=1)[None].to(rows.dtype)
 
 
-def mask_by_position(
-    *, mask_function: Callable[..., Any], device: torch.device | str = "cpu", **_: Any
-) -> Tensor | None:
+def mask_by_position(*, mask_function: Callable[..., Any], **_: Any) -> Tensor | None:
     """Mask function for transformers' AttentionMaskInterface: an empty tensor that carries the model's rule, which is
     asked per user; None if the rule is plainly causal."""
     if mask_function == causal_mask_function:

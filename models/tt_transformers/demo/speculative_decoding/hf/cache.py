@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import Cache
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
 # (batch, head, query positions [n, 1], key positions [1, S]) -> bool [n, S]: transformers' masking_utils makes them.
 Allows = Callable[[int, int, Tensor, Tensor], Tensor]
@@ -36,6 +38,16 @@ class Segment:
     @property
     def rows(self) -> slice:
         return slice(self.first_row, self.first_row + self.count)
+
+
+def segments_of(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
+    """One after another, those of the users who take part: per user the first position (or IDLE) and how many."""
+    segments, row = [], 0
+    for user, (start, count) in enumerate(zip(positions, counts, strict=True)):
+        if start != IDLE:
+            segments.append(Segment(user, start, count, first_row=row))
+            row += count
+    return segments
 
 
 class PositionalCache(Cache):
@@ -89,21 +101,19 @@ class PositionalCache(Cache):
     def _allocate(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> None:
         shapes = [(self.users, t.shape[1], self.max_seq_len, t.shape[-1]) for t in (key_states, value_states)]
         dtype = torch.float32 if self.float32 else key_states.dtype
-        needed = (
-            sum(torch.Size(shape).numel() for shape in shapes) * dtype.itemsize * (self.num_layers - len(self.keys))
-        )
+        needed = sum(map(math.prod, shapes)) * dtype.itemsize * (self.num_layers - len(self.keys))
         free = available_bytes(key_states.device)
         if free is not None and needed > free:
             raise BadInput(
                 f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more, and "
                 f"{free >> 20} MB of memory are free; lower max_seq_len or send fewer prompts at once"
             )
-        self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(s, dtype=dtype) for s in shapes)
+        self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(shape, dtype=dtype) for shape in shapes)
 
     def cached(self, segment: Segment) -> tuple[Tensor, Tensor]:
         """What the segment's last token may see in the last updated layer: keys and values [1, H_kv, end, D], views."""
-        user = slice(segment.user, segment.user + 1)
-        return self.keys[self.layer][user, :, : segment.end], self.values[self.layer][user, :, : segment.end]
+        part = slice(segment.user, segment.user + 1), slice(None), slice(segment.end)
+        return self.keys[self.layer][part], self.values[self.layer][part]
 
     def mask(self, segment: Segment, allows: Allows | None, dtype: torch.dtype) -> Tensor | None:
         """Additive mask [count, end] of what the segment's tokens may see, made once per forward; None: everything.

@@ -55,21 +55,18 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
             ignore_mismatched_sizes=True,  # they are refused below, by name
         )
     model, found = loaded
-    lacking = {name: "is not there" for name in found["missing_keys"]}
+    lacking = [f"{name} is not there" for name in found["missing_keys"]]
     for name, stored, wanted in found["mismatched_keys"]:
-        lacking[name] = f"is {list(stored)}, not the {list(wanted)} of its config.json"
+        lacking.append(f"{name} is {list(stored)}, not the {list(wanted)} of its config.json")
     if lacking:  # transformers would go on with random ones
-        name, what = min(lacking.items())
         more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
         raise ModelUnavailable(
-            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {name} {what}{more}; give the "
+            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {min(lacking)}{more}; give the "
             "folder of a causal language model with all its weight files"
         )
     method = getattr(model.config, "quantization_config", None)
     if method is not None and getattr(model, "hf_quantizer", None) is None:
-        raise ModelUnavailable(
-            f"{model_id} is quantised in a way that transformers does not know ({method}); give another"
-        )
+        raise ModelUnavailable(f"{model_id} is quantised ({method}) as transformers does not know it; give another")
     model = model.to(device).eval()
     pack_linear_layers(model)
     return model, tokenizer
@@ -140,23 +137,24 @@ def _named_failures(model_id: str) -> Iterator[str]:
 
 def _check_folder(source: str) -> None:
     """ModelUnavailable if a path is something else than a model's folder: what it is, and what to give instead."""
-    folder = Path(source)
-    remedy = "give a folder with config.json, weights (safetensors) and a tokenizer"
-    if source.endswith(".gguf"):
-        raise ModelUnavailable(f"{source} is a GGUF file, which is not read here; {remedy}")
-    if not folder.is_dir():
-        raise ModelUnavailable(f"{source} is a file and no model's folder; {remedy}")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise ModelUnavailable(f"the folder {source} cannot be read; change its permissions, or copy it")
-    names = {path.name for path in folder.iterdir()}
-    if "adapter_config.json" in names:
-        merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
-        raise ModelUnavailable(f"{source} holds an adapter (LoRA: adapter_config.json), not a model; {merge}")
-    if "config.json" not in names:
-        kinds = {"nothing": not names, "only GGUF files": any(name.endswith(".gguf") for name in names)}
-        kinds["a tokenizer but no model"] = any(name.startswith("tokenizer") for name in names)
-        found = next((kind for kind, holds in kinds.items() if holds), "no config.json")
-        raise ModelUnavailable(f"the folder {source} holds {found}; {remedy}")
+    is_folder, readable = os.path.isdir(source), os.access(source, os.R_OK | os.X_OK)
+    names = os.listdir(source) if is_folder and readable else []
+    give = "give a folder with config.json, weights (safetensors) and a tokenizer"
+    merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
+    symptoms = (  # the first that is there is said
+        (source.endswith(".gguf"), "is a GGUF file, which is not read here", give),
+        (not is_folder, "is a file and no model's folder", give),
+        (not readable, "is a folder that cannot be read", "change its permissions, or copy it"),
+        ("adapter_config.json" in names, "holds an adapter (LoRA: adapter_config.json), not a model", merge),
+        ("config.json" in names, "", ""),
+        (not names, "holds nothing", give),
+        (any(name.endswith(".gguf") for name in names), "holds only GGUF files", give),
+        (any(name.startswith("tokenizer") for name in names), "holds a tokenizer but no model", give),
+        (True, "holds no config.json", give),
+    )
+    what, remedy = next((what, remedy) for there, what, remedy in symptoms if there)
+    if what:
+        raise ModelUnavailable(f"{source} {what}; {remedy}")
 
 
 def check_reachable(model_id: str) -> None:

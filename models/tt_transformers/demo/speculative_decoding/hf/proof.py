@@ -21,12 +21,22 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.attention import ATTENTION_NAME
-from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
 FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same at every length
 # How far apart rows may lie by rounding, as a share of their largest logit.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 FIRST, SECOND = 11, 7  # tokens of the two texts
+# The passes over them: each user's first position, how many tokens, and whether they are wrong ones, whose rows do not
+# matter: a ragged prefill, one token each, a wrong draft, its rollback and several tokens, one user alone.
+PASSES = (
+    ((0, 0), (5, 3), False),
+    ((5, 3), (1, 1), False),
+    ((6, 4), (3, 2), True),
+    ((6, 4), (2, 3), False),
+    ((8, IDLE), (3, 0), False),
+)
 # What transformers' models raise where a cache is not theirs.
 FOREIGN = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 _proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
@@ -133,7 +143,7 @@ def _rope_settings(config: PretrainedConfig) -> Iterator[dict[str, Any]]:
 
 
 def _prove(model: PreTrainedModel) -> PositionalModel:
-    """Two ragged users: prefill, one token, a wrong draft, its rollback, several tokens; row for row."""
+    """The way that says the same, row for row: all users at once, else each alone."""
     reason = ""
     for whole in (False, True):
         view = PositionalModel(model, whole=whole)
@@ -159,32 +169,20 @@ def _rounding(view: PositionalModel) -> float:
     if (getattr(config, "max_position_embeddings", None) or FIRST) < FIRST:
         return 0.0  # too short for a draft, too
     drawn = torch.Generator().manual_seed(0)
-    first, second = (torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND))
-    expected = view.uncached(first), view.uncached(second)
-    if not all(bool(torch.isfinite(rows).all()) for rows in expected):
+    texts = [torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND)]
+    expected = [view.uncached(text) for text in texts]
+    if not all(bool(logits.isfinite().all()) for logits in expected):
         return 0.0  # whoever uses it is told where
     cache = PositionalCache(max_seq_len=FIRST, whole=view.whole)
-    cache.reserve(2)
-    worst: list[Tensor] = []
-
-    def run(*parts: tuple[int, int, int], wrong: bool = False) -> None:
-        """One pass of (user, start, count) parts; `wrong`: of other tokens, whose rows do not matter."""
-        segments, tokens, row = [], [], 0
-        for user, start, count in parts:
-            segments.append(Segment(user, start, count, row))
-            tokens.append((first, second)[user][start : start + count])
-            row += count
-        flat = torch.cat(tokens)
-        rows, _ = view.run((flat + 1) % config.vocab_size if wrong else flat, segments, cache, last=False)
+    cache.reserve(len(texts))
+    apart: list[Tensor] = []
+    for positions, counts, wrong in PASSES:
+        segments = segments_of(positions, counts)
+        flat = torch.cat([texts[s.user][s.start : s.end] for s in segments])
+        rows, _ = view.run((flat + wrong) % config.vocab_size, segments, cache, last=False)
         if not wrong:
-            wanted = torch.cat([expected[user][start : start + count] for user, start, count in parts])
-            worst.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
-
-    run((0, 0, 5), (1, 0, 3))
-    run((0, 5, 1), (1, 3, 1))
-    run((0, 6, 3), (1, 4, 2), wrong=True)
-    run((0, 6, 2), (1, 4, 3))
-    run((0, 8, 3))
-    rows = torch.cat(worst) / ROUNDING[view.model.dtype]
+            wanted = torch.cat([expected[s.user][s.start : s.end] for s in segments])
+            apart.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
+    shares = torch.cat(apart) / ROUNDING[view.model.dtype]
     # In low precision a router or a near tie may turn by rounding: a row in four may lie anywhere.
-    return float(rows.max() if view.model.dtype in (torch.float32, torch.float64) else rows.quantile(0.75))
+    return float(shares.max() if view.model.dtype in (torch.float32, torch.float64) else shares.quantile(0.75))

@@ -18,17 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position
-from models.tt_transformers.demo.speculative_decoding.runner import (
-    IDLE,
-    ModelLoad,
-    Rows,
-    Turns,
-    check_forward,
-    check_prompts,
-)
+from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, Rows, Turns, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 
@@ -56,8 +49,7 @@ class TorchModelRunner:
         max_users: sequences that can be generated together.
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
-        prove: see hf/proof.py. float32_attention: cache and attend in float32; default: on a CPU, where bfloat16 would
-            round by the width of the forward.
+        prove: see hf/proof.py.
 
     BadInput if a limit is out of range, or the architecture cannot be addressed by position.
     """
@@ -75,7 +67,6 @@ class TorchModelRunner:
         eos_token_ids: frozenset[int] | None = None,
         head_token_ids: Sequence[int] | None = None,
         prove: bool = True,
-        float32_attention: bool | None = None,
     ) -> None:
         config = model.config.get_text_config()
         self._positional = by_position(model, max_seq_len, prove=prove)
@@ -94,12 +85,12 @@ class TorchModelRunner:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
             self._positional = copy.copy(self._positional)
             self._positional.model = with_trimmed_head(self._positional.model, self._head)
-        float32 = self.device.type == "cpu" if float32_attention is None else float32_attention
         self.cache = PositionalCache(
             max_seq_len=max_seq_len,
             layers=config.num_hidden_layers,
             whole=self._positional.whole,
-            float32=float32 and model.dtype.itemsize < 4,
+            # On a CPU attention in bfloat16 would round by the width of the forward.
+            float32=self.device.type == "cpu" and model.dtype.itemsize < 4,
         )
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -114,11 +105,11 @@ class TorchModelRunner:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
         self.turns.generation += 1
-        segments = _segments([0] * len(prompts), [len(prompt) for prompt in prompts])
+        segments = segments_of([0] * len(prompts), [len(prompt) for prompt in prompts])
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
         self.cache.reserve(len(prompts))
         logits, hidden = self._positional.run(flat, segments, self.cache, last=True, features=features)
-        self._check_finite(logits, segments)
+        self._check_finite(logits, [(s.user, s.end - 1) for s in segments])
         return Rows(self._full_vocabulary(logits), _features(hidden, segments, len(prompts)))
 
     def forward(
@@ -133,24 +124,21 @@ class TorchModelRunner:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
         self.cache.reserve(max(users, self.cache.users))  # more than were prefilled: only to be timed
-        segments = _segments(positions, check_forward(self, tokens, positions, lengths, features))
-        flat = torch.cat([tokens[s.user, : s.count] for s in segments]) if users > 1 else tokens[0, : segments[0].count]
+        segments = segments_of(positions, check_forward(self, tokens, positions, lengths, features))
+        flat = torch.cat([tokens[s.user, : s.count] for s in segments])
         logits, hidden = self._positional.run(flat, segments, self.cache, last=False, features=features)
-        self._check_finite(logits, segments)
+        self._check_finite(logits, [(s.user, position) for s in segments for position in range(s.start, s.end)])
         rows = self._argmax(logits) if argmax_only else self._full_vocabulary(logits)
         return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
 
-    def _check_finite(self, logits: Tensor, segments: list[Segment]) -> None:
+    def _check_finite(self, logits: Tensor, where: list[tuple[int, int]]) -> None:
+        """ModelFailure names the first row, by its (user, position) in `where`, that is not finite."""
         # The sum is finite only if every entry is: one small reduction and one number to the host in the good case.
         if torch.isfinite(logits.sum(dtype=torch.float32)):
             return
-        wrong = (~torch.isfinite(logits)).any(-1).nonzero()
-        if len(wrong) == 0:  # finite ones added up to more than float32 holds
-            return
-        per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
-        where = [(s.user, p) for s in segments for p in range(s.end - 1 if per_segment else s.start, s.end)]
-        user, position = where[int(wrong[0])]
-        raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
+        for row, (user, position) in zip(logits, where, strict=True):
+            if not row.isfinite().all():  # else finite ones added up to more than float32 holds
+                raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
     def _argmax(self, logits: Tensor) -> Tensor:
         columns = logits.argmax(-1)
@@ -167,16 +155,6 @@ class TorchModelRunner:
     def close(self) -> None:
         """Release the cache; the model belongs to the caller."""
         self.cache.clear()
-
-
-def _segments(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
-    """One after another, those of the users who take part."""
-    segments, row = [], 0
-    for user, (start, count) in enumerate(zip(positions, counts, strict=True)):
-        if start != IDLE:
-            segments.append(Segment(user=user, start=start, count=count, first_row=row))
-            row += count
-    return segments
 
 
 def _by_user(rows: Tensor, segments: list[Segment], users: int, width: int) -> Tensor:

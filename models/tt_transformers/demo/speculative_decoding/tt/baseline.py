@@ -13,8 +13,7 @@ import torch
 from loguru import logger
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.runner import Rows, check_features
+from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
@@ -34,7 +33,7 @@ class StockRunner(TTModelRunner):
         if sample_on_device:
             sampling = importlib.import_module("models.common.sampling")
             self._greedy = sampling.SamplingParams(temperature=0.0, top_k=32, top_p=0.08)
-        self._fresh = True  # the first decode after a prefill must not go on from the last generation's device state
+        self._decoded = -1  # the last decode's generation, whose state on the device the next must not go on from
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile both halves and capture the decode; the cache holds garbage afterwards."""
@@ -52,24 +51,8 @@ class StockRunner(TTModelRunner):
         self.prefill([[0]])
         self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
-        """See ModelRunner."""
-        self._fresh = True
-        return super().prefill(prompts, features=features)
-
-    def forward(
-        self,
-        tokens: Tensor,
-        positions: Sequence[int],
-        *,
-        lengths: Sequence[int] | None = None,
-        argmax_only: bool = False,
-        features: Sequence[int] = (),
-    ) -> Rows:
-        """See ModelRunner; T is 1. On-device sampling feeds back its own token: the same one in plain decoding."""
-        check_features(self, features)
-        if tokens.shape != (1, 1):
-            raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")
+    def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
+        """On-device sampling feeds back its own token: the same one in plain decoding."""
         on_device = self._greedy if argmax_only else None
         output, _ = self._prefiller.decode_forward(
             tokens[:, 0],
@@ -78,18 +61,13 @@ class StockRunner(TTModelRunner):
             kv_cache=[self._live.kv_cache],
             enable_trace=self.enable_trace,
             sampling_params=on_device,
-            reset_batch=self._fresh,
+            reset_batch=self._decoded != self.turns.generation,
         )
-        self._fresh = False
+        self._decoded = self.turns.generation
         if on_device is not None:
-            return Rows(output.reshape(1, 1).to(torch.int64))
+            return output.reshape(1, 1).to(torch.int64)
         logits = output.reshape(1, 1, -1)[..., : self.vocab_size].float()
-        return Rows(logits.argmax(-1) if argmax_only else logits)
-
-    def close(self) -> None:
-        """Release the stock Generator's traces with it."""
-        self._prefiller = None
-        super().close()
+        return logits.argmax(-1) if argmax_only else logits
 
 
 def open_stock(
@@ -101,13 +79,10 @@ def open_stock(
     enable_trace: bool = True,
     sample_on_device: bool | None = None,
 ) -> StockRunner:
-    """Load a model through upstream's create_tt_model at batch 1.
+    """Load a model through upstream's create_tt_model at batch 1; BadInput, ModelUnavailable as pair.open_models.
 
     Args:
         sample_on_device: default: where upstream supports it.
-
-    Raises:
-        BadInput, ModelUnavailable.
     """
     loading.check_environment(model_id)
     upstream = loading.load_upstream()

@@ -23,7 +23,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_tra
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelRequest:
     """One model that is to be opened, and every kind of forward that will be asked of it.
 
@@ -43,13 +43,7 @@ class ModelRequest:
 
     def __post_init__(self) -> None:
         if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):
-            raise BadInput(
-                f"nothing to run on {self.model_id}: give at least one number of tokens per user, and ids or logits"
-            )
-
-    def compiled_batch(self, users: int) -> int:
-        """Rows of the decode batch that tt_transformers compiles: 1, 2, 4, 8, 16 or 32. Raises BadInput beyond."""
-        return RowLayout(users, max(self.tokens_per_user)).compiled_batch
+            raise BadInput(f"nothing to run on {self.model_id}: give one or more tokens per user, and ids or logits")
 
 
 def pair_requests(
@@ -73,13 +67,12 @@ def pair_requests(
         listed = ", ".join(map(str, num_draft_tokens))
         raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")
     verified = tuple(sorted({k + 1 for k in num_draft_tokens}))
-    target = ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling)
+    target = ModelRequest(target_id, verified, ids=not sampling, logits=sampling)
     if draft_id is None:
         return [target]
-    logits, kept = sampling or confidence_stop, draft_head_token_ids
+    logits = sampling or confidence_stop
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-    draft = ModelRequest(model_id=draft_id, tokens_per_user=(1, 2), ids=not logits, logits=logits, head_token_ids=kept)
-    return [target, draft]
+    return [target, ModelRequest(draft_id, (1, 2), ids=not logits, logits=logits, head_token_ids=draft_head_token_ids)]
 
 
 def open_models(
@@ -105,7 +98,7 @@ def open_models(
     Raises:
         BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
     """
-    batches = [request.compiled_batch(users) for request in requests]
+    batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
     loading.check_environment(*(request.model_id for request in requests))
     upstream = loading.load_upstream()
@@ -114,17 +107,27 @@ def open_models(
         reason = "TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces"
         raise BadInput(f"enable_trace=True, but {reason}; unset it or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
-    args = [
-        loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
-        for request, batch in zip(requests, batches, strict=True)
-    ]
-    for request, model_args in zip(requests[1:], args[1:], strict=True):
-        names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
-        check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
-    heads = [_head(request, model_args) for request, model_args in zip(requests, args, strict=True)]
-    free, trace_region = _device_memory(upstream, mesh_device)
-    sizes = [None if head is None else len(head) for head in heads]
-    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region, head_sizes=sizes)
+    args: list[Any] = []
+    heads: list[TrimmedHead | None] = []
+    for request, batch in zip(requests, batches, strict=True):
+        its = loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        if args:
+            names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
+            check_same_tokenizer(args[0].tokenizer, its.tokenizer, **names)
+        args.append(its)
+        kept = request.head_token_ids
+        tiles = TILE_ROWS * its.num_devices  # whole ones on every device, as output layers are
+        heads.append(None if kept is None else TrimmedHead(kept, its.vocab_size).padded(tiles))
+    ttnn = upstream.ttnn  # its allocator keeps all devices of a mesh in step
+    dram, trace = (ttnn.get_memory_view(mesh_device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.TRACE))
+    plan = plan_memory(
+        args,
+        upstream.TensorGroup,
+        cache,
+        free=dram.num_banks * dram.total_bytes_free_per_bank,
+        trace_region=trace.num_banks * trace.total_bytes_per_bank,
+        head_sizes=[None if head is None else len(head) for head in heads],
+    )
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
@@ -143,29 +146,12 @@ def open_models(
     return runners
 
 
-def _head(request: ModelRequest, args: Any) -> TrimmedHead | None:
-    """Of whole tiles on every device, as output layers are: ops on a part of a tile are rarely used, and not needed."""
-    if request.head_token_ids is None:
-        return None
-    return TrimmedHead(request.head_token_ids, args.vocab_size).padded(TILE_ROWS * args.num_devices)
-
-
 def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
-    """Compile and allocate everything of every model, in every mode, and only then capture any trace.
-
-    Buffers and programs that are made after a capture may be overwritten by its replay.
-    """
+    """Compile and allocate everything of every model, in every mode, and only then capture any trace: see
+    TTModelRunner."""
     for runner, request in zip(runners, requests, strict=True):
         for argmax_only, wanted in ((True, request.ids), (False, request.logits)):
             if wanted:
                 runner.compile(request.tokens_per_user, argmax_only=argmax_only)
     for runner in runners:
         runner.capture()
-
-
-def _device_memory(upstream: loading.Upstream, mesh_device: Any) -> tuple[int, int]:
-    """(free DRAM, trace region) in bytes per device; the allocator keeps all devices of a mesh in step."""
-    ttnn = upstream.ttnn
-    dram = ttnn.get_memory_view(mesh_device, ttnn.BufferType.DRAM)
-    trace = ttnn.get_memory_view(mesh_device, ttnn.BufferType.TRACE)
-    return dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank

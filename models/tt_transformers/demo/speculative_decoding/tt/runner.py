@@ -85,8 +85,8 @@ class TTModelRunner:
         check_prompts(self, prompts, features)
         self.turns.generation += 1
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
-        self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
-        return Rows(self._whole(logits))
+        self._check(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
+        return Rows(self._of_vocabulary(logits))
 
     def forward(
         self,
@@ -98,22 +98,23 @@ class TTModelRunner:
         features: Sequence[int] = (),
     ) -> Rows:
         """See ModelRunner."""
-        users, width = tokens.shape
         counts = check_forward(self, tokens, positions, lengths, features)
+        rows = self._decode(tokens, positions, counts, argmax_only)
+        self._check(rows, positions, counts)
+        return Rows(self._of_vocabulary(rows))
+
+    def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
+        """Ids [B, T] or logits [B, T, N] of the output layer; rows that nobody asked for hold anything."""
+        users, width = tokens.shape
         step = self._step(width, argmax_only)
         rows = step.run(tokens, positions, counts, enable_trace=step.captured)
-        rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
-        if not argmax_only:
-            self._check_finite(rows, positions, counts)
-            return Rows(self._whole(rows))
-        self._check_ids(rows, positions, counts)
-        if (head := self._live.head) is None:
-            return Rows(rows)
-        return Rows(head.ids(rows.clamp(0, len(head) - 1)))  # rows that nobody asked for hold anything
+        return rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
 
-    def _whole(self, logits: Tensor) -> Tensor:
-        """Of a trimmed head: [..., N] -> [..., V]."""
-        return logits if (head := self._live.head) is None else head.whole(logits)
+    def _of_vocabulary(self, rows: Tensor) -> Tensor:
+        """Of a trimmed head's columns or logits: the ids, or the logits of the whole vocabulary."""
+        if (head := self._live.head) is None:
+            return rows
+        return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
 
     def synchronize(self) -> None:
         """See ModelRunner."""
@@ -187,14 +188,15 @@ class TTModelRunner:
             for last_token in range(0, padded, TILE_ROWS):
                 transformer.process_logits_after_prefill_trace(hidden, last_token)
 
-    def _check_ids(self, ids: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+    def _check(self, rows: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        """ModelFailure where a row that counts has logits that are not finite, or an id that no output has."""
         outputs = self._live.args.vocab_size
-        for row, start, length in zip(ids, positions, lengths, strict=True):
-            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < outputs:
-                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
-
-    def _check_finite(self, logits: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
-        for user, (rows, start, length) in enumerate(zip(logits, positions, lengths, strict=True)):
-            if start != IDLE and not bool(torch.isfinite(rows[:length]).all()):
+        for user, (row, start, length) in enumerate(zip(rows, positions, lengths, strict=True)):
+            row = row[:length]
+            sound = row.isfinite() if row.is_floating_point() else (row >= 0) & (row < outputs)
+            if start != IDLE and not bool(sound.all()):
+                what = (
+                    "NaN or infinite logits" if row.is_floating_point() else f"ids {row.tolist()} of {outputs} outputs"
+                )
                 where = f"positions {start} to {start + length - 1} of user {user}"
-                raise ModelFailure(f"{self.name} returned NaN or infinite logits at {where}")
+                raise ModelFailure(f"{self.name} returned {what} at {where}")
