@@ -39,25 +39,18 @@ FORMAT = "feature-draft-1"
 
 @dataclass(frozen=True)
 class FeatureDraftSpec:
-    """The JSON head of a draft file: what the draft reads, its sizes, and the one target it belongs to.
-
-    Attributes:
-        target_name, target_hash: the target; see target_fingerprint.
-        layers: the target's hidden layers that it reads (0 = embeddings, n = after the n-th, last = final normed).
-        hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim: its decoder layer's sizes.
-        vocab_size: of the target. draft_vocab_size: how many of those ids it can draft. rms_norm_eps: of its norms.
-    """
+    """The JSON head of a draft file: what the draft reads, its decoder layer's sizes, and the one target it is for."""
 
     target_name: str
-    target_hash: str
-    layers: tuple[int, ...]
+    target_hash: str  # target_fingerprint()
+    layers: tuple[int, ...]  # the target's that it reads: 0 = embeddings, n = after the n-th, last = final normed
     hidden_size: int
     intermediate_size: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
-    vocab_size: int
-    draft_vocab_size: int
+    vocab_size: int  # of the target
+    draft_vocab_size: int  # how many of those ids it can draft
     rms_norm_eps: float
 
     def __post_init__(self) -> None:
@@ -66,9 +59,7 @@ class FeatureDraftSpec:
         if self.num_heads % self.num_kv_heads:
             raise BadInput(f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly")
         if not 1 <= self.draft_vocab_size <= self.vocab_size:
-            raise BadInput(
-                f"a draft vocabulary of {self.draft_vocab_size} is not in 1..{self.vocab_size}, the target's"
-            )
+            raise BadInput(f"a draft of {self.draft_vocab_size} ids for a target of {self.vocab_size}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every tensor of a draft, by name; matrices are [out, in]."""
@@ -124,8 +115,8 @@ class FeatureDraft:
                 if metadata.get("format") != FORMAT:
                     raise BadInput(f"its format is {metadata.get('format')!r}")
                 fields = json.loads(metadata["spec"])
-                spec = FeatureDraftSpec(**{**fields, "layers": tuple(fields["layers"])})
-                return cls(spec, {name: file.get_tensor(name) for name in file.keys()})
+                fields["layers"] = tuple(fields["layers"])
+                return cls(FeatureDraftSpec(**fields), {name: file.get_tensor(name) for name in file.keys()})
         except FileNotFoundError:
             raise BadInput(f"there is no draft file {path}; make one with python -m training.train_draft") from None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -171,9 +162,8 @@ class FeatureHead:
         def product(*names: str) -> Callable[[Tensor], Tensor]:
             return packed_product(torch.cat([tensors[f"{name}.weight"] for name in names]).to(self.embedding))
 
-        self.from_features = packed_product(
-            (tensors["from_features.weight"] * tensors["feature_scale"]).to(self.embedding)
-        )
+        scaled = tensors["from_features.weight"] * tensors["feature_scale"]
+        self.from_features = packed_product(scaled.to(self.embedding))
         self.from_embedding, self.o_proj, self.down_proj = map(product, ("from_embedding", "o_proj", "down_proj"))
         self.qkv, self.gate_up = product("q_proj", "k_proj", "v_proj"), product("gate_proj", "up_proj")
         norms = (tensors[f"{name}_norm"].to(self.embedding) for name in ("input", "mlp", "output"))

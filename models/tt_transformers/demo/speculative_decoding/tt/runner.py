@@ -192,11 +192,11 @@ class TTModelRunner:
         """ModelFailure where a row that counts has logits that are not finite, or an id that no output has."""
         outputs = self._live.args.vocab_size
         for user, (row, start, length) in enumerate(zip(rows, positions, lengths, strict=True)):
+            if start == IDLE:
+                continue
             row = row[:length]
-            sound = row.isfinite() if row.is_floating_point() else (row >= 0) & (row < outputs)
-            if start != IDLE and not bool(sound.all()):
-                what = (
-                    "NaN or infinite logits" if row.is_floating_point() else f"ids {row.tolist()} of {outputs} outputs"
-                )
+            if row.is_floating_point() and not bool(row.isfinite().all()):
                 where = f"positions {start} to {start + length - 1} of user {user}"
-                raise ModelFailure(f"{self.name} returned {what} at {where}")
+                raise ModelFailure(f"{self.name} returned NaN or infinite logits at {where}")
+            if not row.is_floating_point() and not 0 <= int(row.min()) <= int(row.max()) < outputs:
+                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
