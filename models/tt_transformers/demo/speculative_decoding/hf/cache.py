@@ -88,9 +88,9 @@ class PositionalCache(Cache):
         """Write each row of [1, H_kv, N, D] at its own user and position."""
         if layer_idx not in self.keys:
             self._allocate(key_states, value_states, layer_idx)
-        for stored, states in ((self.keys, key_states), (self.values, value_states)):
-            for s in self.segments:
-                stored[layer_idx][s.user, :, s.start : s.end] = states[0, :, s.rows]
+        for s in self.segments:
+            self.keys[layer_idx][s.user, :, s.start : s.end] = key_states[0, :, s.rows]
+            self.values[layer_idx][s.user, :, s.start : s.end] = value_states[0, :, s.rows]
         self.layer, self.rows = layer_idx, (key_states, value_states)
         self._updated.add(layer_idx)
         if self.whole:

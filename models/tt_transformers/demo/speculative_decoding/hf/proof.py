@@ -11,13 +11,13 @@ the configuration: rotary embeddings that change with the length of the text.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.attention import ATTENTION_NAME
@@ -38,7 +38,7 @@ PASSES = (
     ((8, IDLE), (3, 0), False),
 )
 # What transformers' models raise where a cache is not theirs.
-FOREIGN = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+FOREIGN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
 
 
@@ -60,24 +60,20 @@ class PositionalModel:
     def run(
         self, flat: Tensor, segments: list[Segment], cache: PositionalCache, *, last: bool, features: Sequence[int] = ()
     ) -> tuple[Tensor, Tensor | None]:
-        """One pass over the tokens int64 [N] of the segments.
+        """One pass over the tokens int64 [N] of the segments: logits [rows, V], and hidden states [N, F] if asked for.
 
         Args:
             last: whether logits of each segment's last row are wanted, or of all. features: see ModelRunner.prefill.
-
-        Returns:
-            (logits [rows, V], hidden states [N, F] or None)
         """
         if self.whole and len(segments) > 1:
-            logits, hidden = zip(*(self.run(flat[s.rows], [s], cache, last=last, features=features) for s in segments))
+            alone = [(flat[s.rows], [replace(s, first_row=0)]) for s in segments]
+            logits, hidden = zip(*(self.run(*one, cache, last=last, features=features) for one in alone))
             return torch.cat(logits), torch.cat(hidden) if features else None
-        if self.whole:
-            segments = [Segment(segments[0].user, segments[0].start, segments[0].count, 0)]
         cache.begin(segments)
-        positions, device = torch.cat([torch.arange(s.start, s.end) for s in segments]), self.model.device
+        positions = torch.cat([torch.arange(s.start, s.end) for s in segments])
         output = self.model(
-            input_ids=flat[None].to(device),
-            position_ids=positions[None].to(device),
+            input_ids=flat[None].to(self.model.device),
+            position_ids=positions[None].to(self.model.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=torch.tensor([s.rows.stop - 1 for s in segments]) if last else 0,
@@ -98,14 +94,11 @@ class PositionalModel:
 
 
 def by_position(model: PreTrainedModel, max_seq_len: int, *, prove: bool = True) -> PositionalModel:
-    """The model, attending by position.
+    """The model, attending by position; BadInput if it does not know so many positions, or cannot be addressed by them.
 
     Args:
         prove: compare it with the model's own uncached forward; without, a model that does something of its own with
             its attention or its cache may write another text, and nobody is told.
-
-    Raises:
-        BadInput: a length that the model does not know, or an architecture that cannot be addressed by position.
     """
     _check_configuration(model, max_seq_len)
     if not prove:
@@ -121,25 +114,17 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
     if not 2 <= max_seq_len <= limit:
         raise BadInput(f"max_seq_len {max_seq_len} is outside 2..{limit}, the positions that {kind} knows")
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
-        raise BadInput(
-            f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position"
-        )
-    for rope in _rope_settings(config):
-        kind_of_rope = rope.get("rope_type") or rope.get("type") or "default"
-        grows = kind_of_rope in ("longrope", "dynamic")
-        original = rope.get("original_max_position_embeddings")
-        original = original or getattr(config, "original_max_position_embeddings", None) or limit
-        if kind_of_rope not in FIXED_ROPE and not (grows and max_seq_len <= original):
-            remedy = f"; ask for max_seq_len <= {original}" if grows else ""
-            raise BadInput(f"{kind} has {kind_of_rope} rotary embeddings, which change as a text grows longer{remedy}")
-
-
-def _rope_settings(config: PretrainedConfig) -> Iterator[dict[str, Any]]:
-    """The model's rotary settings, or those of each kind of its layers."""
+        raise BadInput(f"{kind} does not use transformers' attention interface, so no cache of it goes by position")
     for name in ("rope_parameters", "rope_scaling"):
-        found = getattr(config, name, None) or {}
-        nested = [entry for entry in found.values() if isinstance(entry, dict)]
-        yield from nested or [found]
+        settings = getattr(config, name, None) or {}
+        for rope in [entry for entry in settings.values() if isinstance(entry, dict)] or [settings]:
+            rope_type = rope.get("rope_type") or rope.get("type") or "default"
+            grows = rope_type in ("longrope", "dynamic")
+            original = rope.get("original_max_position_embeddings")
+            original = original or getattr(config, "original_max_position_embeddings", None) or limit
+            if rope_type not in FIXED_ROPE and not (grows and max_seq_len <= original):
+                remedy = f"; ask for max_seq_len <= {original}" if grows else ""
+                raise BadInput(f"{kind} has {rope_type} rotary embeddings, which change as a text grows longer{remedy}")
 
 
 def _prove(model: PreTrainedModel) -> PositionalModel:
@@ -152,11 +137,11 @@ def _prove(model: PreTrainedModel) -> PositionalModel:
         except FOREIGN as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        else:
-            if apart <= 1.0:
-                return view
-            reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
+            reason = f"{type(error).__name__}: {''.join(str(error).strip().splitlines()[:1])}"
+            continue
+        if apart <= 1.0:
+            return view
+        reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
     raise BadInput(
         f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache "
         f"({reason}), so its text would not be its own; use another model"

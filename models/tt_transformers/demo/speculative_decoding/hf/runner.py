@@ -26,10 +26,8 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import Trimme
 
 
 def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedModel:
-    """A view of `model` whose output layer computes only the ids of `head`: its forward returns logits [..., N].
-
-    All other weights are shared.
-    """
+    """A view of `model`, whose weights it shares, but its output layer computes only the ids of `head`: its forward
+    returns logits [..., N]."""
     full, ids = model.get_output_embeddings(), head.token_ids
     weight = nn.Parameter(full.weight.detach()[ids], requires_grad=False)
     bias = None if full.bias is None else nn.Parameter(full.bias.detach()[ids], requires_grad=False)
@@ -80,7 +78,7 @@ class TorchModelRunner:
         self.load: ModelLoad | None = None
         self.turns = Turns()
         self.model = model
-        self._head: TrimmedHead | None = None
+        self._head = None
         if head_token_ids is not None:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
             self._positional = copy.copy(self._positional)

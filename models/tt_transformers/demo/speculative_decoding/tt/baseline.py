@@ -13,7 +13,6 @@ import torch
 from loguru import logger
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
@@ -22,9 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRu
 
 class StockRunner(TTModelRunner):
     """One user, one token per forward, nothing of ours in the model: the baseline that a pair is measured against.
-
-    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does; else, warned, on the host.
-    """
+    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does; else, warned, on the host."""
 
     def __init__(self, model: loading.LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
         super().__init__(model, max_tokens_per_user=1, enable_trace=enable_trace)
@@ -86,14 +83,11 @@ def open_stock(
     """
     loading.check_environment(model_id)
     upstream = loading.load_upstream()
-    common = importlib.import_module("models.tt_transformers.tt.common")
-    if not hasattr(common, "create_tt_model"):
-        raise ModelUnavailable("models.tt_transformers.tt.common has no create_tt_model; use tt-metal of 2026-06-22")
     cache = CacheLayout(1, max_seq_len)
     paging = upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks)
     options = loading.model_options(upstream, batch=1, max_seq_len=max_seq_len, optimizations=optimizations)
     with loading.model_environment(model_id):
-        args, transformer, kv_cache, _ = common.create_tt_model(mesh_device, paged_attention_config=paging, **options)
+        args, transformer, kv_cache, _ = upstream.create_tt_model(mesh_device, paged_attention_config=paging, **options)
     writes = RowWrites(upstream.ttnn.experimental)  # unused: the stock Attention writes as it always did
     model = loading.LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
     if sample_on_device is None:

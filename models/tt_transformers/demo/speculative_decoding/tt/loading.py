@@ -36,7 +36,11 @@ _TTNN = ("slice", "argmax", "to_torch", "get_device_tensors", "get_memory_view",
 # Module -> attribute path -> the parameters that are passed by name.
 _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     "ttnn": dict.fromkeys((*_TTNN, "bfloat8_b", "release_trace", "synchronize_device"), ()),
-    f"{_TT}.common": {"PagedAttentionConfig": ("block_size", "max_num_blocks"), "get_padded_prefill_len": ()},
+    f"{_TT}.common": {
+        "PagedAttentionConfig": ("block_size", "max_num_blocks"),
+        "get_padded_prefill_len": (),
+        "create_tt_model": ("paged_attention_config",),
+    },
     f"{_TT}.model_config": {
         "ModelArgs": ("instruct", "max_batch_size", "optimizations", "max_seq_len"),
         **dict.fromkeys(("ModelArgs.load_state_dict", "ModelArgs.weight_cache_path", "TensorGroup.KV_CACHE"), ()),
@@ -112,10 +116,8 @@ def model_environment(model_id: str) -> Iterator[None]:
 
 
 def check_environment(*model_ids: str) -> None:
-    """Refuse an HF_MODEL that names another model than those that are to run: the user may expect that one.
-
-    Compared by last path component, as tt-metal itself does when it looks up trace regions and tensor caches.
-    """
+    """BadInput if HF_MODEL names another model than those that are to run, for the user may expect that one. Compared by
+    last path component, as tt-metal itself does when it looks up trace regions and tensor caches."""
     found = os.environ.get("HF_MODEL")
     if found and Path(found).name not in [Path(model_id).name for model_id in model_ids]:
         asked = " and ".join(model_ids)
@@ -143,23 +145,19 @@ def read_model_args(
         max_seq_len: tokens of prompt and continuation that one user may hold; a prefill's padding comes on top.
         optimizations: "performance" or "accuracy", upstream's named precisions.
 
-    Raises:
-        BadInput: the model cannot use this mesh or this length. ModelUnavailable: the model cannot be found.
+    BadInput if the model cannot use this mesh or this length, ModelUnavailable if it cannot be found.
     """
     if optimizations not in ("performance", "accuracy"):
         raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")
     rows, columns = tuple(mesh_device.shape)
     if rows != 1:
-        raise BadInput(
-            f"upstream splits users over the rows of a {rows}x{columns} mesh; open one row, such as 1x{columns}"
-        )
+        raise BadInput(f"upstream splits users over the rows of a {rows}x{columns} mesh; open one row: 1x{columns}")
     options = model_options(upstream, batch=batch, max_seq_len=max_seq_len, optimizations=optimizations)
     try:
         with model_environment(model_id):
             args = upstream.ModelArgs(mesh_device, **options)
     except AssertionError as error:  # upstream's own check of heads against devices
-        refused = f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}"
-        raise BadInput(f"{refused}; open a smaller mesh") from error
+        raise BadInput(f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}; open fewer") from error
     except OSError as error:  # transformers: no such model, no network, no access
         raise ModelUnavailable(f"{model_id} cannot be read: {error}") from error
     if args.max_context_len and max_seq_len > args.max_context_len:

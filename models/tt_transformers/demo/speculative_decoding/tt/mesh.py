@@ -13,7 +13,7 @@ from typing import Any
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
-# Published trace regions of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K); a pair holds both models' traces.
+# A pair's; published ones of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K).
 TRACE_REGION_SIZE = 50_000_000 + 10_000_000
 
 
@@ -55,10 +55,8 @@ def slow_dispatch() -> bool:
 
 @contextmanager
 def opened_mesh(rows: int, columns: int, **options: Any) -> Iterator[Any]:
-    """A mesh of that shape, closed again whatever happens.
-
-    Several devices talk to each other over a one-dimensional fabric, as tt_transformers' own fixtures set it up; it is
-    taken down again afterwards.
+    """A mesh of that shape, closed again whatever happens. Several devices talk to each other over a one-dimensional
+    fabric for that time, as tt_transformers' own fixtures set it up.
 
     Args:
         options: of ttnn.open_mesh_device; the trace region holds a pair's traces, unless another size is given.

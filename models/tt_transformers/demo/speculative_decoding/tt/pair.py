@@ -25,21 +25,13 @@ from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRu
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """One model that is to be opened, and every kind of forward that will be asked of it.
+    """One model that is to be opened, and every kind of forward that will be asked of it."""
 
-    Attributes:
-        model_id: Hugging Face id or path.
-        tokens_per_user: the values of T; each gets a trace of its own, and a narrower forward uses the next wider one.
-        ids: forwards that end in argmax ids.
-        logits: forwards that end in logits (sampling, or a drafter that stops when unsure).
-        head_token_ids: compute only these output ids (a draft's trimmed head); None: all.
-    """
-
-    model_id: str
-    tokens_per_user: tuple[int, ...]
-    ids: bool = True
-    logits: bool = False
-    head_token_ids: Sequence[int] | None = None
+    model_id: str  # Hugging Face id or path
+    tokens_per_user: tuple[int, ...]  # values of T: each gets a trace, and a narrower forward uses the next wider one
+    ids: bool = True  # forwards that end in argmax ids
+    logits: bool = False  # forwards that end in logits (sampling, or a drafter that stops when unsure)
+    head_token_ids: Sequence[int] | None = None  # compute only these output ids (a draft's trimmed head); None: all
 
     def __post_init__(self) -> None:
         if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):

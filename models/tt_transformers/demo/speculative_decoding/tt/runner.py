@@ -50,8 +50,8 @@ class TTModelRunner:
         self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
         self.tokenizer = args.tokenizer
         eos = args.hf_config.eos_token_id
-        eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
-        self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        eos = eos if isinstance(eos, (list, tuple)) else [eos]
+        self.eos_token_ids = frozenset([*eos, *args.tokenizer.stop_tokens]) - {None}
         self.turns = Turns()
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
@@ -170,10 +170,8 @@ class TTModelRunner:
         return logits[0, 0].float()
 
     def _compile_prefill(self) -> None:
-        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in.
-
-        Each of those tiles is sliced out by a program of its own; the hidden states of one prefill serve them all.
-        """
+        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in: each
+        is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
         model, transformer = self._live, self._live.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
             self._prefill_user(0, [0] * min(padded, self.max_seq_len))
