@@ -22,7 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
+    FeatureDraft,
+    FeatureHead,
+    target_fingerprint,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,15 +58,21 @@ class FeatureDrafter(Drafter):
     BadInput if the draft belongs to another target."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        draft.check_belongs_to(target, name)
-        self.name, self.feature_layers = name, draft.spec.layers
+        spec, found = draft.spec, target_fingerprint(target)
+        if found != spec.target_hash:
+            given = Path(target.config._name_or_path or type(target).__name__).name
+            raise BadInput(
+                f"{name} was trained for {spec.target_name} ({spec.target_hash}), but the target is {given} ({found}); "
+                "use its own target, or train a draft for this one with python -m training.train_draft"
+            )
+        self.name, self.feature_layers = name, spec.layers
         self._head = FeatureHead(draft, target)
         self._users: list[_User] = []
 
     @classmethod
-    def from_file(cls, path: Path | str, target: PreTrainedModel, *, name: str | None = None) -> FeatureDrafter:
+    def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
         """Open a draft file for its target; BadInput as FeatureDraft.load and FeatureDrafter."""
-        return cls(FeatureDraft.load(path), target, name=name or Path(path).stem)
+        return cls(FeatureDraft.load(path), target, name=Path(path).stem)
 
     @torch.inference_mode()
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:

@@ -122,16 +122,6 @@ class FeatureDraft:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path} cannot be read as a {FORMAT} file: {error}") from error
 
-    def check_belongs_to(self, target: PreTrainedModel, path: Path | str = "the draft") -> None:
-        """Raises BadInput, with both names, if it was trained for another target."""
-        found = target_fingerprint(target)
-        if found != self.spec.target_hash:
-            name = Path(target.config._name_or_path or type(target).__name__).name
-            raise BadInput(
-                f"{path} was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is {name} "
-                f"({found}); use its own target, or train a draft for this one with python -m training.train_draft"
-            )
-
 
 def frozen_rows(target: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """The target's input embeddings and its output layer's rows, both [V, hidden], without their gradients."""

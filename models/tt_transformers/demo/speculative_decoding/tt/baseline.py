@@ -36,17 +36,13 @@ class StockRunner(TTModelRunner):
         """Compile both halves and capture the decode; the cache holds garbage afterwards."""
         self._compile_prefill()
         try:
-            self._first_decode(argmax_only)
+            self.forward(*self._blank(1), argmax_only=argmax_only)
         except RuntimeError as reason:
             if self._greedy is None:
                 raise
             logger.warning(f"{self.name}: upstream cannot sample on this device ({reason}); argmax on the host instead")
             self._greedy = None
-            self._first_decode(argmax_only)
-
-    def _first_decode(self, argmax_only: bool) -> None:
-        self.prefill([[0]])
-        self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
+            self.forward(*self._blank(1), argmax_only=argmax_only)
 
     def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
         """On-device sampling feeds back its own token: the same one in plain decoding."""

@@ -189,15 +189,13 @@ def load_model(
 ) -> LoadedModel:
     """Load the weights of a model that read_model_args described, with a row-safe Attention and a cache of this layout.
 
-    Upstream's create_tt_model passes no attention_class, so its dozen lines are done here.
-
     Args:
         head: compute only these output ids, whole tiles of them; args describe the trimmed model afterwards.
     """
-    writes = RowWrites(upstream.ttnn.experimental)
     logger.info(f"Loading {args.model_name}")
-    dtype = upstream.ttnn.bfloat8_b
+    writes, dtype = RowWrites(upstream.ttnn.experimental), upstream.ttnn.bfloat8_b
     weights = args.load_state_dict()
+    # As upstream's create_tt_model, which passes no attention_class.
     transformer = upstream.Transformer(
         args=args,
         mesh_device=mesh_device,

@@ -42,8 +42,7 @@ def safe_to_trace(mesh_device: Any) -> bool:
     """Whether traces are on by default: on one device, in fast dispatch.
 
     On N300 and T3K the models' decodes talk between devices, and replaying two models' traces in turn is reported to
-    deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
-    enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
+    deadlock the mesh (tt-metal, gemma4 speculative decoding); enable_trace=True overrides it.
     """
     return mesh_device.get_num_devices() == 1 and not slow_dispatch()
 
