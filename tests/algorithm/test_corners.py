@@ -20,6 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.cache import Positional
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState, StopConditions
@@ -60,6 +61,12 @@ class TestRequests:
             check_prompts(table, [[1]], (1,))
         with pytest.raises(BadInput, match="table gives no hidden states"):
             check_forward(table, torch.tensor([[1]]), [0], None, (1,))
+
+    @pytest.mark.parametrize("token", [-1, 4])
+    def test_plain_decoding_refuses_ids_that_the_model_lacks(self, token):
+        model = TorchModelRunner(tiny_llama(0, vocab=4), max_seq_len=16)
+        with pytest.raises(BadInput, match=f"{token}"):
+            decode_plainly(model, [[1, token]], stop=StopConditions(max_new_tokens=1, max_seq_len=8))
 
     def test_where_memory_is_not_told_it_is_not_measured(self, monkeypatch, tmp_path):
         monkeypatch.setattr(runner, "Path", lambda name: tmp_path / "nowhere")

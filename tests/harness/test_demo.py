@@ -88,6 +88,12 @@ def test_result_schema(target, tmp_path, capsys):
         assert re.search(rf"^{of_k['k']} +{of_k['rounds']} ", by_k, re.M)
 
 
+def test_a_proof_that_was_left_out_is_in_the_record(target, tmp_path):
+    for asked, proven in (((), True), (("--no-proof",), False)):
+        status, result = result_of(tmp_path, "--target", target, "--prompt", "hello", "-k", "1", "--quiet", *asked)
+        assert status == 0 and result["prove"] is proven
+
+
 def test_a_draft_model(target, draft, tmp_path):
     status, result = result_of(tmp_path, "--target", target, "--draft", draft, "--prompt", "hello", "-k", "3")
     assert status == 0

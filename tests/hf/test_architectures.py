@@ -13,8 +13,10 @@ from support.tiny import greedy_by_recomputation, tiny_llama
 from transformers import LlamaForCausalLM
 
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.hf import proof
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
+from models.tt_transformers.demo.speculative_decoding.hf import cache, proof
+from models.tt_transformers.demo.speculative_decoding.hf.attention import NotByPosition, attend_by_position
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -129,3 +131,49 @@ class TestTheProof:
     def test_low_precision_passes(self):
         for dtype in (torch.bfloat16, torch.float64):
             TorchModelRunner(tiny_llama(0).to(dtype), max_seq_len=64).prefill([[1, 2, 3]])
+
+    def test_a_model_too_short_to_be_tried_or_without_sound_weights_is_left_to_its_user(self):
+        short = build("Llama", {"max_position_embeddings": 8}, Forgetful)
+        assert TorchModelRunner(short, max_seq_len=8).prefill([[1, 2]]).values.shape == (1, 48)
+        unsound = build("Llama", {})
+        with torch.no_grad():
+            unsound.lm_head.weight[3] = float("nan")
+        with pytest.raises(ModelFailure, match="NaN"):
+            TorchModelRunner(unsound, max_seq_len=64).prefill([[1, 2]])
+
+    def test_want_of_memory_is_no_verdict(self, monkeypatch):
+        def exhausted(*_, **__):
+            raise torch.OutOfMemoryError("no memory")
+
+        monkeypatch.setattr(proof, "_rounding", exhausted)
+        with pytest.raises(torch.OutOfMemoryError):
+            TorchModelRunner(build("Llama", {}), max_seq_len=64)
+
+
+class TestWhatAttentionCannotAnswer:
+    rows = torch.randn(1, 2, 3, 4)
+
+    def cached(self, **options):
+        cache = PositionalCache(max_seq_len=8, **options)
+        cache.begin([Segment(user=0, start=0, count=3, first_row=0)])
+        cache.update(self.rows, self.rows, 0)
+        return cache
+
+    def test_a_mask_of_the_models_own(self):
+        mask = torch.ones(1, 1, 3, 3)
+        with pytest.raises(NotByPosition, match="a mask of its own"):
+            attend_by_position(torch.nn.Module(), self.rows, self.rows, self.rows, mask, positional_cache=self.cached())
+
+    def test_some_of_the_positions(self):
+        few = self.rows[:, :, 1:]
+        with pytest.raises(NotByPosition, match="2 of 3 positions"):
+            attend_by_position(torch.nn.Module(), self.rows, few, few, positional_cache=self.cached(whole=True))
+
+
+def test_where_memory_is_not_told_nothing_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
+    assert cache.available_bytes(torch.device("cuda")) == 123
+    assert cache.available_bytes(torch.device("cpu")) != 0
+    monkeypatch.setattr(cache, "Path", lambda name: tmp_path / "nowhere")
+    assert cache.available_bytes(torch.device("cpu")) is None
+    assert TorchModelRunner(tiny_llama(0), max_seq_len=16).prefill([[1]]).values.shape == (1, 32)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import asdict, replace
 
@@ -201,7 +202,7 @@ def test_a_file_gives_back_the_same_drafts(target, head, tmp_path):
 
 
 def test_the_committed_file_is_read_as_it_was_written():
-    """Its spec, and its tensors by checksum: a change of the reader or of the format shows here without the model."""
+    """Spec, dtypes and a checksum of the tensors: a change of the reader or of the format shows without the model."""
     draft = FeatureDraft.load(named_pair("smollm2").draft_path)
     assert (draft.spec.target_name, draft.spec.target_hash) == ("SmolLM2-135M-Instruct", "e9516720f9edd09f")
     assert draft.spec.layers == (6, 15, 24, 30) and draft.spec.draft_vocab_size == 8192
@@ -210,6 +211,10 @@ def test_the_committed_file_is_read_as_it_was_written():
         "torch.float32",
         "torch.int32",
     }
+    digest = hashlib.sha256()
+    for _, tensor in sorted(draft.tensors.items()):
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    assert digest.hexdigest()[:16] == "fa7e437b478a8692"
 
 
 @pytest.mark.parametrize("other", ["other weights", "other sizes"])

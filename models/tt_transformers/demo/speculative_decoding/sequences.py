@@ -169,16 +169,16 @@ def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
 class TextStream:
     """The text that each token of a sequence adds, at a cost that does not grow with the sequence.
 
-    A character of several tokens belongs to the last of them. Each time the last few tokens are decoded without and
-    with the new ones, and the difference is what is new: a tokenizer that drops the space before a text drops it from
-    both.
+    A character of several tokens belongs to the last of them. Each time the piece that was shown last is decoded
+    without and with the new tokens, and the difference is what is new: a tokenizer that drops the space before a text
+    drops it from both, and a piece begins where a character does.
     """
 
     LONGEST_CHARACTER = 8  # in tokens: what is not whole by then never will be
 
     def __init__(self, decode: Decode) -> None:
         self._decode = decode
-        self._old: list[int] = []  # tokens whose text was returned
+        self._shown: list[int] = []  # the tokens of the last piece of text
         self._new: list[int] = []
 
     def add(self, token: int) -> str:
@@ -193,8 +193,10 @@ class TextStream:
         return self._take(self._fresh())
 
     def _fresh(self) -> str:
-        return self._decode(self._old + self._new)[len(self._decode(self._old)) :]
+        return self._decode(self._shown + self._new)[len(self._decode(self._shown)) :]
 
     def _take(self, text: str) -> str:
-        self._old, self._new = (self._old + self._new)[-self.LONGEST_CHARACTER :], []
+        if text:
+            self._shown = self._new
+        self._new = []
         return text

@@ -87,6 +87,8 @@ def parser() -> Parser:
 
     add = top.add_argument_group("measuring and output").add_argument
     add("--repeat", type=int, default=1, metavar="R", help="interleaved runs per prompt; medians are shown")
+    unproven = "do not try whether the model can be addressed by position (torch backend; said in the record)"
+    add("--no-proof", action="store_true", help=unproven)
     add("--no-baseline", action="store_true", help="skip plain decoding: no speedup, no equality check")
     add("--json", metavar="FILE", help="write everything that was measured")
     add("--show-rounds", action="store_true", help="print what every round drafted and accepted")

@@ -112,7 +112,7 @@ def _torch_runner(
     with watch_load(model_id) as watch:
         model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
         size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
-        runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, **size)
+        runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, prove=options.prove, **size)
         opened.callback(runner.close)
         runner.warmup([1])
     runner.load = described(watch.load, model)

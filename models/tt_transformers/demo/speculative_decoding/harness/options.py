@@ -53,7 +53,8 @@ class RunOptions:
         device: cpu, cuda, or with backend "tt" the mesh. dtype: one of the backend's arguments.PRECISIONS.
         enable_trace: tt only; None: where it is safe.
         batch_size: prompts generated together. exact: both arms run every forward K + 1 rows wide.
-        num_repeats: runs of each arm per prompt. with_baseline: whether plain decoding runs too.
+        num_repeats: runs of each arm per prompt. with_baseline: whether plain decoding runs too. prove: whether models
+            are tried when they are opened (hf/proof.py).
     """
 
     target: str
@@ -77,12 +78,13 @@ class RunOptions:
     stop_strings: tuple[str, ...] = ()
     num_repeats: int = 1
     with_baseline: bool = True
+    prove: bool = True
 
     @property
     def settings(self) -> dict[str, Any]:
         """The run as its result JSON names it."""
         models = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
-        names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats")
+        names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats", "prove")
         settings = {name: getattr(self, name) for name in names}
         return settings | ({"draft": self.draft_file.stem} if self.draft_file is not None else {})
 
@@ -148,6 +150,7 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         stop_strings=tuple(arguments.stop),
         num_repeats=arguments.repeat,
         with_baseline=not arguments.no_baseline,
+        prove=not arguments.no_proof,
         sampling=SamplingParams(**law),
     )
 

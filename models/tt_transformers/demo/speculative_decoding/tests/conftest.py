@@ -88,18 +88,61 @@ def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random-llama", seed=0)
 
 
+# Tensor group of upstream's precision settings -> the weights in it, as the checkpoint names them.
+GROUPS = {
+    "FF1_FF3": ("gate_proj", "up_proj"),
+    "FF2": ("down_proj",),
+    "WQKV": ("q_proj", "k_proj", "v_proj"),
+    "WO": ("o_proj",),
+}
+MANTISSA_BITS = {"BFLOAT8_B": 7, "BFLOAT4_B": 3}
+
+
+def as_stored(weight, dtype):
+    """A weight [out, in] as a device holds it in block floating point: stored [in, out], sixteen in a row share an
+    exponent."""
+    bits = next((bits for name, bits in MANTISSA_BITS.items() if name in str(dtype).upper()), None)
+    if bits is None:
+        return weight
+    blocks = weight.T.reshape(-1, 16)
+    exponent = blocks.abs().amax(-1, keepdim=True).clamp(min=2.0**-126).log2().floor()
+    step = 2.0 ** (exponent - bits + 1)
+    most = 2**bits - 1
+    return ((blocks / step).round().clamp(-most, most) * step).view(weight.T.shape).T
+
+
 @pytest.fixture(scope="session")
 def reference(checkpoint):
-    """tokens -> logits [len, V] of the same model in transformers, fp32 on the host."""
+    """(runner, tokens) -> logits [len, V] of the same model in transformers, fp32 on the host, of the weights that the
+    runner keeps."""
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(checkpoint).float().eval()
+    models = {}
+
+    def model_of(runner):
+        upstream, precision = runner._live.upstream, runner._live.args.decoders_optimizations
+        stored = {group: precision.get_tensor_dtype(0, getattr(upstream.TensorGroup, group)) for group in GROUPS}
+        dtypes = {name: stored[group] for group, names in GROUPS.items() for name in names}
+        dtypes["lm_head"] = upstream.ttnn.bfloat8_b
+        if str(dtypes) not in models:
+            model = LlamaForCausalLM.from_pretrained(checkpoint).float().eval()
+            for name, module in model.named_modules():
+                if (leaf := name.rpartition(".")[2]) in dtypes:
+                    module.weight.data = as_stored(module.weight.data, dtypes[leaf])
+            models[str(dtypes)] = model
+        return models[str(dtypes)]
 
     @torch.no_grad()
-    def logits(tokens):
-        return model(torch.tensor([tokens])).logits[0]
+    def logits(runner, tokens):
+        return model_of(runner)(torch.tensor([tokens])).logits[0]
 
     return logits
+
+
+@pytest.fixture(scope="session", params=["performance", "accuracy"])
+def optimizations(request):
+    """Both of upstream's precisions."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

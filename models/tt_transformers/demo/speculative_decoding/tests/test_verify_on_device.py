@@ -19,6 +19,7 @@ PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(1
 OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
 MAX_SEQ_LEN = 128
 LIMIT = 8
+ALIKE = 0.998  # what rows of a right verify correlate at least with a reference of the same weights
 
 
 def pcc(rows, expected):
@@ -26,16 +27,15 @@ def pcc(rows, expected):
     return float(torch.corrcoef(torch.stack([rows.flatten().double(), expected.flatten().double()]))[0, 1])
 
 
-def worst(rows, reference, context, verified):
+def worst(rows, expected):
     """The least correlation of a verified token's row with the reference's logits for it."""
-    expected = reference(context + verified)[len(context) :]
     return min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True))
 
 
 @contextmanager
-def opened(mesh_device, enable_trace, requests, users=1):
+def opened(mesh_device, how, requests, users=1):
     """Models on the mesh, closed again; untraced, nothing is run that no test asks for."""
-    options = {"users": users, "max_seq_len": MAX_SEQ_LEN, "enable_trace": enable_trace, "warmup": enable_trace}
+    options = {"users": users, "max_seq_len": MAX_SEQ_LEN, **how, "warmup": how["enable_trace"]}
     with ExitStack() as stack:
         runners = open_models(mesh_device, requests, **options)
         for runner in runners:
@@ -43,19 +43,25 @@ def opened(mesh_device, enable_trace, requests, users=1):
         yield runners
 
 
+@pytest.fixture(scope="module")
+def how(enable_trace, optimizations):
+    """Traced and not, in both precisions."""
+    return {"enable_trace": enable_trace, "optimizations": optimizations}
+
+
 @pytest.fixture
-def target(mesh_device, checkpoint, enable_trace):
+def target(mesh_device, checkpoint, how):
     """One user, T of 1 and 4, ids and logits."""
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4), logits=True)
-    with opened(mesh_device, enable_trace, [request]) as (runner,):
+    with opened(mesh_device, how, [request]) as (runner,):
         yield runner
 
 
 @pytest.fixture(scope="module")
-def greedy_text(mesh_device, checkpoint, enable_trace):
+def greedy_text(mesh_device, checkpoint, how):
     """What the model writes after PROMPT on this device, one token per decode of the same compiled batch."""
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4))
-    with opened(mesh_device, enable_trace, [request]) as (runner,):
+    with opened(mesh_device, how, [request]) as (runner,):
         (result,) = SpeculativeGenerator(runner).generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
     return result.tokens
 
@@ -63,11 +69,12 @@ def greedy_text(mesh_device, checkpoint, enable_trace):
 def test_every_row_of_three_verifies(target, reference):
     """Rows 30..33 cross into the second cache block; each verify overwrites what the one before wrote too much."""
     prefilled = target.prefill([PROMPT]).values
-    assert pcc(prefilled[0], reference(PROMPT)[-1]) > 0.99
+    assert pcc(prefilled[0], reference(target, PROMPT)[-1]) >= ALIKE
     context = list(PROMPT)
     for verified, accepted in (([7, 100, 200, 300], 1), ([8, 400, 500, 600], 3), ([9, 700, 800, 900], 0)):
         rows = target.forward(torch.tensor([verified]), [len(context)]).values[0]
-        assert worst(rows, reference, context, verified) > 0.99, f"position {len(context)}"
+        expected = reference(target, context + verified)[len(context) :]
+        assert worst(rows, expected) >= ALIKE, f"position {len(context)}"
         context += verified[: 1 + accepted]
 
 
@@ -80,7 +87,7 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     target.prefill([PROMPT])
     verified = [7, 100, 200, 300]
     rows = target.forward(torch.tensor([verified]), [len(PROMPT)]).values[0]
-    assert worst(rows, reference, PROMPT, verified) < 0.99
+    assert worst(rows, reference(target, PROMPT + verified)[len(PROMPT) :]) < 0.9
 
 
 class ScriptedDrafter(Drafter):
@@ -120,35 +127,35 @@ def test_speculation_is_greedy_decoding(greedy_text, target):
     assert drafter.accepted == [0, 3, 1]  # an empty, a full and a partial acceptance
 
 
-def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, enable_trace, greedy_text):
+def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, how, greedy_text):
     """The model drafts for itself, so rounds are fully accepted and the draft catches up with two tokens."""
     requests = pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])
-    with opened(mesh_device, enable_trace, requests) as (target, draft):
+    with opened(mesh_device, how, requests) as (target, draft):
         generator = SpeculativeGenerator(target, ModelDrafter(draft), num_draft_tokens=3)
         (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
     assert result.tokens == greedy_text
 
 
-def test_two_users_in_one_verify(mesh_device, checkpoint, enable_trace, reference):
+def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):
     """Rows u*T + j of two users at different positions, then one of them idle."""
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(3,), ids=False, logits=True)
-    with opened(mesh_device, enable_trace, [request], users=2) as (runner,):
+    with opened(mesh_device, how, [request], users=2) as (runner,):
         runner.prefill([PROMPT, OTHER])
         both = runner.forward(torch.tensor([[7, 8, 9], [10, 11, 12]]), [len(PROMPT), len(OTHER)]).values
         alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)]).values
-    assert worst(both[0], reference, PROMPT, [7, 8, 9]) > 0.99
-    assert worst(both[1], reference, OTHER, [10, 11, 12]) > 0.99
-    assert worst(alone[1], reference, OTHER, [10, 13, 14]) > 0.99
+        verified = ((both[0], PROMPT, [7, 8, 9]), (both[1], OTHER, [10, 11, 12]), (alone[1], OTHER, [10, 13, 14]))
+        for rows, prompt, tokens in verified:
+            assert worst(rows, reference(runner, prompt + tokens)[len(prompt) :]) >= ALIKE
 
 
-def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, enable_trace, reference):
+def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, how, reference):
     """A third of the output ids, which is no whole number of tiles."""
     kept = list(range(0, 1024, 3))
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(2,), ids=False, logits=True, head_token_ids=kept)
-    with opened(mesh_device, enable_trace, [request]) as (runner,):
+    with opened(mesh_device, how, [request]) as (runner,):
         prefilled = runner.prefill([PROMPT]).values
         rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)]).values[0]
-    expected = reference([*PROMPT, 7, 8])[len(PROMPT) - 1 :]
+        expected = reference(runner, [*PROMPT, 7, 8])[len(PROMPT) - 1 :]
     for row, wanted in zip([prefilled[0], *rows], expected, strict=True):
-        assert pcc(row[kept], wanted[kept]) > 0.99
+        assert pcc(row[kept], wanted[kept]) >= ALIKE
         assert int(torch.isfinite(row).sum()) == len(kept)
