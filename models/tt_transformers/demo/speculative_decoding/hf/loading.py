@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -38,12 +37,11 @@ CHANGING: dict[str, Any] = {
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal LM and its tokenizer; on a CPU its linear layers are packed for decoding (packed_linear.py).
+    ModelUnavailable says what is missing and what to do about it.
 
     Args:
         model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
         device: "cpu" or "cuda". dtype: a key of DTYPES.
-
-    ModelUnavailable says what is missing and what to do about it.
     """
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
@@ -119,9 +117,7 @@ def _named_failures(model_id: str) -> Iterator[str]:
     logging.set_verbosity_error()  # its reports say in many lines what the error says in one
     try:
         yield source
-    # transformers raises what any of its parts does: OSError, ValueError, TypeError, ImportError (a quantiser),
-    # RuntimeError, UnpicklingError, those of safetensors and of dataclasses; tokenizers even a plain Exception.
-    except Exception as error:
+    except Exception as error:  # transformers raises what any of its parts does; tokenizers even a plain Exception
         kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
         reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
         if isinstance(error, ImportError):
@@ -167,13 +163,11 @@ def check_reachable(model_id: str) -> None:
         raise ModelUnavailable(f"{model_id!r} is neither a folder on this machine nor a Hugging Face id") from error
     if isinstance(cached, str):
         return
-    hub = huggingface_hub.constants.ENDPOINT
+    hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
     try:
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=5).close()
+        urllib.request.urlopen(hub, timeout=5).close()
     except urllib.error.HTTPError:
         return  # somebody answers there
     except OSError as error:
-        raise ModelUnavailable(
-            f"{model_id} is not on this machine and the hub cannot be reached ({error}); download the model where "
-            "there is access and pass its folder, or use --pair smollm2, which needs no hub"
-        ) from error
+        remedy = "download the model elsewhere and pass its folder, or use --pair smollm2, which needs no hub"
+        raise ModelUnavailable(f"{model_id} is not here and the hub cannot be reached ({error}); {remedy}") from error

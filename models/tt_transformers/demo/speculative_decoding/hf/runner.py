@@ -108,7 +108,7 @@ class TorchModelRunner:
         self.cache.reserve(len(prompts))
         logits, hidden = self._positional.run(flat, segments, self.cache, last=True, features=features)
         self._check_finite(logits, [(s.user, s.end - 1) for s in segments])
-        return Rows(self._full_vocabulary(logits), _features(hidden, segments, len(prompts)))
+        return Rows(self._of_vocabulary(logits.float()), _features(hidden, segments, len(prompts)))
 
     def forward(
         self,
@@ -126,7 +126,7 @@ class TorchModelRunner:
         flat = torch.cat([tokens[s.user, : s.count] for s in segments])
         logits, hidden = self._positional.run(flat, segments, self.cache, last=False, features=features)
         self._check_finite(logits, [(s.user, position) for s in segments for position in range(s.start, s.end)])
-        rows = self._argmax(logits) if argmax_only else self._full_vocabulary(logits)
+        rows = self._of_vocabulary(logits.argmax(-1)).cpu() if argmax_only else self._of_vocabulary(logits.float())
         return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
 
     def _check_finite(self, logits: Tensor, where: list[tuple[int, int]]) -> None:
@@ -138,12 +138,10 @@ class TorchModelRunner:
             if not row.isfinite().all():  # else finite ones added up to more than float32 holds
                 raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
-    def _argmax(self, logits: Tensor) -> Tensor:
-        columns = logits.argmax(-1)
-        return (columns if self._head is None else self._head.ids(columns)).cpu()
-
-    def _full_vocabulary(self, logits: Tensor) -> Tensor:
-        return logits.float() if self._head is None else self._head.whole(logits.float())
+    def _of_vocabulary(self, rows: Tensor) -> Tensor:
+        if self._head is None:
+            return rows
+        return self._head.whole(rows) if rows.is_floating_point() else self._head.ids(rows)
 
     def synchronize(self) -> None:
         """Wait for CUDA; the CPU is always in step."""
@@ -174,6 +172,6 @@ def _features(hidden: Tensor | None, segments: list[Segment], users: int) -> lis
 
 
 def _eos_token_ids(model: PreTrainedModel) -> frozenset[int]:
-    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = getattr(model.generation_config, "eos_token_id", None)
     ids = model.config.get_text_config().eos_token_id if ids is None else ids
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
+    return frozenset([ids] if isinstance(ids, int) else ids or [])

@@ -116,7 +116,7 @@ def model_environment(model_id: str) -> Iterator[None]:
 
 
 def check_environment(*model_ids: str) -> None:
-    """BadInput if HF_MODEL names another model than those that are to run, for the user may expect that one. Compared by
+    """BadInput if HF_MODEL names another model than those that are to run: the user may expect that one. Compared by
     last path component, as tt-metal itself does when it looks up trace regions and tensor caches."""
     found = os.environ.get("HF_MODEL")
     if found and Path(found).name not in [Path(model_id).name for model_id in model_ids]:

@@ -79,16 +79,14 @@ def open_models(
 ) -> list[TTModelRunner]:
     """Open a target, and whatever drafts for it, on one mesh, ready to run; close them when done.
 
+    BadInput, ModelUnavailable come before anything is loaded where possible; whatever was loaded is freed.
+
     Args:
         mesh_device: an open ttnn mesh of shape (1, n); it stays open.
         users: sequences generated at once; users * tokens per user <= 32.
         max_seq_len: tokens of prompt and continuation together that each user may hold.
-        optimizations: "performance" or "accuracy".
-        enable_trace: default: as safe_to_trace() says.
+        optimizations: "performance" or "accuracy". enable_trace: default: as safe_to_trace() says.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
-
-    Raises:
-        BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
     """
     batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
@@ -124,13 +122,13 @@ def open_models(
     plan.require_fit()
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
-        for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
+        for request, its, head, planned in zip(requests, args, heads, plan.models, strict=True):
             with watch_load(request.model_id) as watch:
-                model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
+                model = loading.load_model(upstream, mesh_device, its, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
-            runner.load = replace(watch.load, layers=model_args.n_layers, **size)
+            runner.load = replace(watch.load, layers=its.n_layers, **size)
             runners.append(runner)
         if warmup:
             warmup_together(runners, requests)
@@ -139,8 +137,7 @@ def open_models(
 
 
 def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
-    """Compile and allocate everything of every model, in every mode, and only then capture any trace: see
-    TTModelRunner."""
+    """Compile everything of every model, in every mode, and only then capture any trace: see TTModelRunner."""
     for runner, request in zip(runners, requests, strict=True):
         for argmax_only, wanted in ((True, request.ids), (False, request.logits)):
             if wanted:

@@ -170,8 +170,8 @@ class TTModelRunner:
         return logits[0, 0].float()
 
     def _compile_prefill(self) -> None:
-        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in: each
-        is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
+        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in:
+        each is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
         model, transformer = self._live, self._live.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
             self._prefill_user(0, [0] * min(padded, self.max_seq_len))
