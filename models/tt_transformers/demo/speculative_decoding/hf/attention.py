@@ -14,14 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import causal_mask_function
 
+from models.tt_transformers.demo.speculative_decoding.errors import ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache
 
 ATTENTION_NAME = "by_position"
 BLOCK = 256  # query rows at once where scores are computed one by one
-
-
-class NotByPosition(RuntimeError):
-    """The model asks something of its attention that cannot be answered row by row."""
 
 
 def attend_by_position(
@@ -39,6 +36,7 @@ def attend_by_position(
 ) -> tuple[Tensor, None]:
     """Attention function for transformers' AttentionInterface. What else a model may pass (dropout, a window that its
     mask holds too) makes no difference; whether something did is proven when the model is opened (hf/proof.py).
+    ModelFailure if what it asks cannot be answered row by row.
 
     Args:
         query: [1, H, N, D], the rows of all segments one after another.
@@ -53,14 +51,14 @@ def attend_by_position(
     cache = positional_cache
     allows: Allows | None = getattr(attention_mask, "allows", None)
     if attention_mask is not None and allows is None:
-        raise NotByPosition(f"{type(module).__name__} makes a mask of its own")
+        raise ModelFailure(f"{type(module).__name__} makes a mask of its own")
     if not cache.whole and (cache.rows is None or key is not cache.rows[0] or value is not cache.rows[1]):
-        raise NotByPosition(f"{type(module).__name__} attends over other keys and values than it caches")
+        raise ModelFailure(f"{type(module).__name__} attends over other keys and values than it caches")
     outputs = []
     for segment in cache.segments:
         keys, values = (key, value) if cache.whole else cache.cached(segment)
         if keys.shape[2] != segment.end:
-            raise NotByPosition(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
+            raise ModelFailure(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
         rows = query[:, :, segment.rows]
         if cache.float32:
             rows, keys, values = rows.float(), keys.float(), values.float()

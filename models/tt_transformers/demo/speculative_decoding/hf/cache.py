@@ -116,11 +116,8 @@ class PositionalCache(Cache):
         return self.keys[self.layer][part], self.values[self.layer][part]
 
     def mask(self, segment: Segment, allows: Allows | None, dtype: torch.dtype) -> Tensor | None:
-        """Additive mask [count, end] of what the segment's tokens may see, made once per forward; None: everything.
-
-        Args:
-            allows: the model's own rule; None: all that is not later.
-        """
+        """Additive mask [count, end] of what the segment's tokens may see by the model's rule (None: all that is not
+        later), made once per forward; None: everything."""
         key = segment, id(allows)
         if key not in self._masks:
             device = self.keys[self.layer].device

@@ -22,12 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
-    FeatureDraft,
-    FeatureHead,
-    target_fingerprint,
-)
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,24 +49,16 @@ class _User:
 
 
 class FeatureDrafter(Drafter):
-    """A Drafter over a FeatureDraft and the target, whose features it reads and whose embeddings and head rows it uses;
-    BadInput if the draft belongs to another target."""
+    """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it is another's."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        spec, found = draft.spec, target_fingerprint(target)
-        if found != spec.target_hash:
-            given = Path(target.config._name_or_path or type(target).__name__).name
-            raise BadInput(
-                f"{name} was trained for {spec.target_name} ({spec.target_hash}), but the target is {given} ({found}); "
-                "use its own target, or train a draft for this one with python -m training.train_draft"
-            )
-        self.name, self.feature_layers = name, spec.layers
+        self.name, self.feature_layers = name, draft.spec.layers
         self._head = FeatureHead(draft, target)
         self._users: list[_User] = []
 
     @classmethod
     def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
-        """Open a draft file for its target; BadInput as FeatureDraft.load and FeatureDrafter."""
+        """Open a draft file for its target; BadInput if it is no such file or belongs to another target."""
         return cls(FeatureDraft.load(path), target, name=Path(path).stem)
 
     @torch.inference_mode()

@@ -65,14 +65,13 @@ class FeatureDraftSpec:
         """Of every tensor of a draft, by name; matrices are [out, in]."""
         hidden, inner, read = self.hidden_size, self.intermediate_size, len(self.layers) * self.hidden_size
         attended, keyed = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        rows = {"q": attended, "k": keyed, "v": keyed, "gate": inner, "up": inner}
-        columns = {"o": attended, "down": inner}
-        shapes: dict[str, tuple[int, ...]] = {f"{name}_proj.weight": (n, hidden) for name, n in rows.items()}
-        shapes |= {f"{name}_proj.weight": (hidden, n) for name, n in columns.items()}
-        shapes |= {"from_features.weight": (hidden, read), "from_embedding.weight": (hidden, hidden)}
-        shapes |= dict.fromkeys(("input_norm", "mlp_norm", "output_norm"), (hidden,))
-        shapes |= {"feature_scale": (read,), "inv_freq": (self.head_dim // 2,), "token_ids": (self.draft_vocab_size,)}
-        return shapes
+        matrices = {"from_features": (hidden, read), "from_embedding": (hidden, hidden)}
+        matrices |= {"q_proj": (attended, hidden), "k_proj": (keyed, hidden), "v_proj": (keyed, hidden)}
+        matrices |= {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
+        matrices |= {"o_proj": (hidden, attended), "down_proj": (hidden, inner)}
+        vectors = {"input_norm": hidden, "mlp_norm": hidden, "output_norm": hidden, "feature_scale": read}
+        vectors |= {"inv_freq": self.head_dim // 2, "token_ids": self.draft_vocab_size}
+        return {f"{name}.weight": shape for name, shape in matrices.items()} | {n: (k,) for n, k in vectors.items()}
 
 
 def target_fingerprint(target: PreTrainedModel) -> str:
@@ -143,10 +142,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class FeatureHead:
-    """A draft on its target, folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
+    """A draft on its target, folded for few operations per step: scales into matrices, q|k|v and gate|up together;
+    BadInput if it was trained for another target."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
-        self.spec, tensors = draft.spec, draft.tensors
+        self.spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
+        if found != self.spec.target_hash:
+            name = Path(target.config._name_or_path or type(target).__name__).name
+            raise BadInput(
+                f"the draft was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is "
+                f"{name} ({found}); use its own, or train a draft for this one with python -m training.train_draft"
+            )
         self.embedding, output_rows = frozen_rows(target)
 
         def product(*names: str) -> Callable[[Tensor], Tensor]:
@@ -165,9 +171,7 @@ class FeatureHead:
 
     def layer(self, state: Tensor, next_tokens: Sequence[int], start: int, write: Write) -> Tensor:
         """Rows [1, n, hidden] of one user through the decoder layer; the last one's hidden state [1, 1, hidden].
-
-        `write` caches their keys and values at positions start.. and returns those of all positions.
-        """
+        `write` caches their keys and values at positions start.. and returns those of all positions."""
         spec, count = self.spec, state.shape[1]
         end, groups = start + count, spec.num_heads // spec.num_kv_heads
         if end > len(self.cos):

@@ -45,12 +45,10 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     """
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
+        # What is missing or of another size is refused below, by name.
+        options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=DTYPES[dtype],
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
+            source, dtype=DTYPES[dtype], trust_remote_code=False, **options
         )
     model, found = loaded
     lacking = [f"{name} is not there" for name in found["missing_keys"]]
@@ -97,13 +95,8 @@ def settings_of_generate(model: PreTrainedModel) -> dict[str, Any]:
 
 def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
     """`load` with the figures of the model: its layers, and its parameters, shared ones once."""
-    tensors = list(model.parameters())
-    return replace(
-        load,
-        layers=model.config.get_text_config().num_hidden_layers,
-        parameters=sum(tensor.numel() for tensor in tensors),
-        weights_mb=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
-    )
+    layers, weights = model.config.get_text_config().num_hidden_layers, model.get_memory_footprint(return_buffers=False)
+    return replace(load, layers=layers, parameters=model.num_parameters(), weights_mb=weights / 1e6)
 
 
 @contextmanager

@@ -37,8 +37,6 @@ PASSES = (
     ((6, 4), (2, 3), False),
     ((8, IDLE), (3, 0), False),
 )
-# What transformers' models raise where a cache is not theirs.
-FOREIGN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
 
 
@@ -134,9 +132,15 @@ def _prove(model: PreTrainedModel) -> PositionalModel:
         view = PositionalModel(model, whole=whole)
         try:
             apart = _rounding(view)
-        except FOREIGN as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # a cache that is not theirs
             reason = f"{type(error).__name__}: {''.join(str(error).strip().splitlines()[:1])}"
             continue
         if apart <= 1.0:

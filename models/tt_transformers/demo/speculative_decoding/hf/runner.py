@@ -42,9 +42,7 @@ class TorchModelRunner:
 
     Args:
         model: a causal LM of transformers; its weights are shared, it is never changed.
-        name: what reports call it.
-        max_seq_len: tokens per user, at most the model's own limit.
-        max_users: sequences that can be generated together.
+        name: what reports call it. max_seq_len: tokens per user. max_users: sequences generated together.
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
         prove: see hf/proof.py.
@@ -83,13 +81,10 @@ class TorchModelRunner:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
             self._positional = copy.copy(self._positional)
             self._positional.model = with_trimmed_head(self._positional.model, self._head)
-        self.cache = PositionalCache(
-            max_seq_len=max_seq_len,
-            layers=config.num_hidden_layers,
-            whole=self._positional.whole,
-            # On a CPU attention in bfloat16 would round by the width of the forward.
-            float32=self.device.type == "cpu" and model.dtype.itemsize < 4,
-        )
+        # On a CPU attention in bfloat16 would round by the width of the forward.
+        float32, whole = self.device.type == "cpu" and model.dtype.itemsize < 4, self._positional.whole
+        layers = config.num_hidden_layers
+        self.cache = PositionalCache(max_seq_len=max_seq_len, layers=layers, whole=whole, float32=float32)
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Run every T once, so that lazy initialisation is not timed; leaves the cache empty."""

@@ -33,10 +33,6 @@ class ModelRequest:
     logits: bool = False  # forwards that end in logits (sampling, or a drafter that stops when unsure)
     head_token_ids: Sequence[int] | None = None  # compute only these output ids (a draft's trimmed head); None: all
 
-    def __post_init__(self) -> None:
-        if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):
-            raise BadInput(f"nothing to run on {self.model_id}: give one or more tokens per user, and ids or logits")
-
 
 def pair_requests(
     target_id: str,
@@ -110,14 +106,9 @@ def open_models(
         heads.append(None if kept is None else TrimmedHead(kept, its.vocab_size).padded(tiles))
     ttnn = upstream.ttnn  # its allocator keeps all devices of a mesh in step
     dram, trace = (ttnn.get_memory_view(mesh_device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.TRACE))
-    plan = plan_memory(
-        args,
-        upstream.TensorGroup,
-        cache,
-        free=dram.num_banks * dram.total_bytes_free_per_bank,
-        trace_region=trace.num_banks * trace.total_bytes_per_bank,
-        head_sizes=[None if head is None else len(head) for head in heads],
-    )
+    free, region = dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank
+    sizes = [None if head is None else len(head) for head in heads]
+    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=region, head_sizes=sizes)
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
