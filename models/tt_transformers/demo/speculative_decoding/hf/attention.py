@@ -36,7 +36,7 @@ def attend_by_position(
 ) -> tuple[Tensor, None]:
     """Attention function for transformers' AttentionInterface. What else a model may pass (dropout, a window that its
     mask holds too) makes no difference; whether something did is proven when the model is opened (hf/proof.py).
-    ModelFailure if what it asks cannot be answered row by row.
+    ModelFailure if what it asks cannot be answered row by row. Returns ([1, N, H, D], None), as is wanted.
 
     Args:
         query: [1, H, N, D], the rows of all segments one after another.
@@ -44,9 +44,6 @@ def attend_by_position(
             all that is cached.
         attention_mask: what mask_by_position() made; None: causal.
         softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
-
-    Returns:
-        ([1, N, H, D], None) as AttentionInterface wants it.
     """
     cache = positional_cache
     allows: Allows | None = getattr(attention_mask, "allows", None)
@@ -66,9 +63,8 @@ def attend_by_position(
         if softcap is not None or s_aux is not None:
             out = _by_scores(rows, keys, values, mask, scaling, softcap, s_aux)
         elif allows is None and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
-            out = scaled_dot_product_attention(
-                rows, keys, values, is_causal=True, scale=scaling, enable_gqa=rows.shape[1] > keys.shape[1]
-            )
+            gqa = rows.shape[1] > keys.shape[1]
+            out = scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=gqa)
         else:  # the query heads that share a KV head become its rows: no copy of the cache per query head
             folded = rows.reshape(1, keys.shape[1], -1, rows.shape[-1])
             mask = None if mask is None else mask.repeat(rows.shape[1] // keys.shape[1], 1)

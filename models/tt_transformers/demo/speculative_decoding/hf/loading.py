@@ -46,9 +46,8 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
         # What is missing or of another size is refused below, by name.
-        options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=DTYPES[dtype], trust_remote_code=False, **options
+            source, dtype=DTYPES[dtype], trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
         )
     model, found = loaded
     lacking = [f"{name} is not there" for name in found["missing_keys"]]

@@ -38,7 +38,8 @@ def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedMo
 
 
 class TorchModelRunner:
-    """Positional KV cache and forward passes of one Hugging Face model (the contract is runner.ModelRunner).
+    """Positional KV cache and forward passes of one Hugging Face model (the contract is runner.ModelRunner); BadInput
+    if a limit is out of range, or the architecture cannot be addressed by position.
 
     Args:
         model: a causal LM of transformers; its weights are shared, it is never changed.
@@ -46,8 +47,6 @@ class TorchModelRunner:
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
         prove: see hf/proof.py.
-
-    BadInput if a limit is out of range, or the architecture cannot be addressed by position.
     """
 
     supports_features = True

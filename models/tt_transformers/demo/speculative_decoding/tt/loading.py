@@ -10,7 +10,6 @@ nor a checkout.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import importlib
 import inspect
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 from loguru import logger
 
@@ -62,8 +61,7 @@ _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-class Upstream(SimpleNamespace):
-    """`ttnn`, and by their own names the classes and functions of tt_transformers that this package uses."""
+Upstream: TypeAlias = SimpleNamespace  # `ttnn`, and by their own names what this package uses of tt_transformers
 
 
 def load_upstream() -> Upstream:
@@ -138,14 +136,13 @@ def model_options(upstream: Upstream, *, batch: int, max_seq_len: int, optimizat
 def read_model_args(
     upstream: Upstream, mesh_device: Any, model_id: str, *, batch: int, max_seq_len: int, optimizations: str
 ) -> Any:
-    """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights.
+    """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights. BadInput if the model cannot
+    use this mesh or this length, ModelUnavailable if it cannot be found.
 
     Args:
         batch: rows of the compiled decode batch, one of 1, 2, 4, 8, 16, 32.
         max_seq_len: tokens of prompt and continuation that one user may hold; a prefill's padding comes on top.
         optimizations: "performance" or "accuracy", upstream's named precisions.
-
-    BadInput if the model cannot use this mesh or this length, ModelUnavailable if it cannot be found.
     """
     if optimizations not in ("performance", "accuracy"):
         raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")
@@ -177,11 +174,6 @@ class LoadedModel:
     writes: RowWrites
     cache: CacheLayout
     head: TrimmedHead | None = None
-
-    def free(self) -> None:
-        """Drop the device tensors; upstream's modules are full of cycles, so they are collected at once."""
-        self.transformer, self.kv_cache = None, []
-        gc.collect()
 
 
 def load_model(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import torch
@@ -36,8 +37,7 @@ class TTModelRunner:
 
     Args:
         model: what load_model() returned, compiled for users * max_tokens_per_user rows or more.
-        max_tokens_per_user: the largest T.
-        enable_trace: whether capture() captures.
+        max_tokens_per_user: the largest T. enable_trace: whether capture() captures.
     """
 
     supports_features = False
@@ -129,7 +129,8 @@ class TTModelRunner:
                 steps.popitem()[1].release()
         finally:
             if model is not None:
-                model.free()
+                model.transformer, model.kv_cache = None, []
+                gc.collect()  # upstream's modules are full of cycles
 
     @property
     def _live(self) -> LoadedModel:
@@ -139,11 +140,9 @@ class TTModelRunner:
 
     def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
         if any(step.captured for step in self._steps.values()):
-            kind = "ids" if argmax_only else "logits"
-            raise BadInput(
-                f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
-                "that when it is opened (num_draft_tokens, sampling, confidence_stop)"
-            )
+            wanted = f"{width} tokens per user ending in {'ids' if argmax_only else 'logits'}"
+            remedy = "name that when it is opened (num_draft_tokens, sampling, confidence_stop)"
+            raise BadInput(f"{self.name} has captured its traces, but none for {wanted}; {remedy}")
         step = DecodeStep(self._live, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
         return self._steps.setdefault((width, argmax_only), step)
 
