@@ -30,9 +30,8 @@ MANIFEST = "manifest.json"
 
 def cache_folder() -> Path:
     """Where converted models live: $SPECULATIVE_DECODING_CACHE, else $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
+    return Path(os.environ.get(CACHE_VARIABLE) or usual)
 
 
 def gguf_file() -> Path:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model that attends by position, and the proof that it still says what it says without a cache.
 
-The proof takes eight passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
-seconds for one of eight billion parameters, and no memory beyond them. What lies beyond its reach is refused from
-the configuration: rotary embeddings that change with the length of the text.
+The proof takes seven passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
+seconds for one of eight billion parameters. What lies beyond its reach is refused from the configuration: rotary
+embeddings that change with the length of the text.
 """
 
 from __future__ import annotations

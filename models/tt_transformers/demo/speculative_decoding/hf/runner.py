@@ -71,10 +71,8 @@ class TorchModelRunner:
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
         self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
-        self.device = model.device
+        self.model, self.device, self.turns = model, model.device, Turns()
         self.load: ModelLoad | None = None
-        self.turns = Turns()
-        self.model = model
         self._head = None
         if head_token_ids is not None:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)

@@ -30,7 +30,7 @@ class StockRunner(TTModelRunner):
         if sample_on_device:
             sampling = importlib.import_module("models.common.sampling")
             self._greedy = sampling.SamplingParams(temperature=0.0, top_k=32, top_p=0.08)
-        self._decoded = -1  # the last decode's generation, whose state on the device the next must not go on from
+        self._fresh = True  # the first decode after a prefill must not go on from the last generation's device state
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile both halves and capture the decode; the cache holds garbage afterwards."""
@@ -44,6 +44,10 @@ class StockRunner(TTModelRunner):
             self._greedy = None
             self.forward(*self._blank(1), argmax_only=argmax_only)
 
+    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
+        self._fresh = True
+        return super()._prefill_user(user, prompt)
+
     def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
         """On-device sampling feeds back its own token: the same one in plain decoding."""
         on_device = self._greedy if argmax_only else None
@@ -54,9 +58,9 @@ class StockRunner(TTModelRunner):
             kv_cache=[self._live.kv_cache],
             enable_trace=self.enable_trace,
             sampling_params=on_device,
-            reset_batch=self._decoded != self.turns.generation,
+            reset_batch=self._fresh,
         )
-        self._decoded = self.turns.generation
+        self._fresh = False
         if on_device is not None:
             return output.reshape(1, 1).to(torch.int64)
         logits = output.reshape(1, 1, -1)[..., : self.vocab_size].float()

@@ -46,8 +46,7 @@ def pair_requests(
     """What a target and its draft model, if there is one, will be asked for.
 
     Args:
-        num_draft_tokens: every K in use: each has a verify trace of its own (K = 0: plain decoding), and what is in
-            between uses the next larger one.
+        num_draft_tokens: every K in use, each with a verify trace of its own; K = 0: plain decoding.
         sampling: forwards end in logits instead of argmax ids.
         confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
     """
@@ -90,20 +89,19 @@ def open_models(
     upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
     if traced and slow_dispatch():
-        reason = "TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces"
-        raise BadInput(f"enable_trace=True, but {reason}; unset it or run with enable_trace=False")
+        raise BadInput("slow dispatch has no traces: unset TT_METAL_SLOW_DISPATCH_MODE or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
     args: list[Any] = []
     heads: list[TrimmedHead | None] = []
     for request, batch in zip(requests, batches, strict=True):
-        its = loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        model_args = loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
         if args:
             names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
-            check_same_tokenizer(args[0].tokenizer, its.tokenizer, **names)
-        args.append(its)
+            check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
+        args.append(model_args)
         kept = request.head_token_ids
-        tiles = TILE_ROWS * its.num_devices  # whole ones on every device, as output layers are
-        heads.append(None if kept is None else TrimmedHead(kept, its.vocab_size).padded(tiles))
+        tiles = TILE_ROWS * model_args.num_devices  # whole ones on every device, as output layers are
+        heads.append(None if kept is None else TrimmedHead(kept, model_args.vocab_size).padded(tiles))
     ttnn = upstream.ttnn  # its allocator keeps all devices of a mesh in step
     dram, trace = (ttnn.get_memory_view(mesh_device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.TRACE))
     free, region = dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank
@@ -113,13 +111,13 @@ def open_models(
     plan.require_fit()
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
-        for request, its, head, planned in zip(requests, args, heads, plan.models, strict=True):
+        for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
             with watch_load(request.model_id) as watch:
-                model = loading.load_model(upstream, mesh_device, its, cache, head=head)
+                model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
-            runner.load = replace(watch.load, layers=its.n_layers, **size)
+            runner.load = replace(watch.load, layers=model_args.n_layers, **size)
             runners.append(runner)
         if warmup:
             warmup_together(runners, requests)
@@ -130,8 +128,9 @@ def open_models(
 def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
     """Compile everything of every model, in every mode, and only then capture any trace: see TTModelRunner."""
     for runner, request in zip(runners, requests, strict=True):
-        for argmax_only, wanted in ((True, request.ids), (False, request.logits)):
-            if wanted:
-                runner.compile(request.tokens_per_user, argmax_only=argmax_only)
+        if request.ids:
+            runner.compile(request.tokens_per_user, argmax_only=True)
+        if request.logits:
+            runner.compile(request.tokens_per_user, argmax_only=False)
     for runner in runners:
         runner.capture()
