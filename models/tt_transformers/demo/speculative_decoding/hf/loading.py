@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -38,38 +37,31 @@ CHANGING: dict[str, Any] = {
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal LM and its tokenizer; on a CPU its linear layers are packed for decoding (packed_linear.py).
+    ModelUnavailable says what is missing and what to do about it.
 
     Args:
         model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
         device: "cpu" or "cuda". dtype: a key of DTYPES.
-
-    ModelUnavailable says what is missing and what to do about it.
     """
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
+        # What is missing or of another size is refused below, by name.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=DTYPES[dtype],
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
+            source, dtype=DTYPES[dtype], trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
         )
     model, found = loaded
-    lacking = {name: "is not there" for name in found["missing_keys"]}
+    lacking = [f"{name} is not there" for name in found["missing_keys"]]
     for name, stored, wanted in found["mismatched_keys"]:
-        lacking[name] = f"is {list(stored)}, not the {list(wanted)} of its config.json"
+        lacking.append(f"{name} is {list(stored)}, not the {list(wanted)} of its config.json")
     if lacking:  # transformers would go on with random ones
-        name, what = min(lacking.items())
         more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
         raise ModelUnavailable(
-            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {name} {what}{more}; give the "
+            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {min(lacking)}{more}; give the "
             "folder of a causal language model with all its weight files"
         )
     method = getattr(model.config, "quantization_config", None)
     if method is not None and getattr(model, "hf_quantizer", None) is None:
-        raise ModelUnavailable(
-            f"{model_id} is quantised in a way that transformers does not know ({method}); give another"
-        )
+        raise ModelUnavailable(f"{model_id} is quantised ({method}) as transformers does not know it; give another")
     model = model.to(device).eval()
     pack_linear_layers(model)
     return model, tokenizer
@@ -102,13 +94,8 @@ def settings_of_generate(model: PreTrainedModel) -> dict[str, Any]:
 
 def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
     """`load` with the figures of the model: its layers, and its parameters, shared ones once."""
-    tensors = list(model.parameters())
-    return replace(
-        load,
-        layers=model.config.get_text_config().num_hidden_layers,
-        parameters=sum(tensor.numel() for tensor in tensors),
-        weights_mb=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
-    )
+    layers, weights = model.config.get_text_config().num_hidden_layers, model.get_memory_footprint(return_buffers=False)
+    return replace(load, layers=layers, parameters=model.num_parameters(), weights_mb=weights / 1e6)
 
 
 @contextmanager
@@ -122,9 +109,7 @@ def _named_failures(model_id: str) -> Iterator[str]:
     logging.set_verbosity_error()  # its reports say in many lines what the error says in one
     try:
         yield source
-    # transformers raises what any of its parts does: OSError, ValueError, TypeError, ImportError (a quantiser),
-    # RuntimeError, UnpicklingError, those of safetensors and of dataclasses; tokenizers even a plain Exception.
-    except Exception as error:
+    except Exception as error:  # transformers raises what any of its parts does; tokenizers even a plain Exception
         kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
         reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
         if isinstance(error, ImportError):
@@ -140,23 +125,24 @@ def _named_failures(model_id: str) -> Iterator[str]:
 
 def _check_folder(source: str) -> None:
     """ModelUnavailable if a path is something else than a model's folder: what it is, and what to give instead."""
-    folder = Path(source)
-    remedy = "give a folder with config.json, weights (safetensors) and a tokenizer"
-    if source.endswith(".gguf"):
-        raise ModelUnavailable(f"{source} is a GGUF file, which is not read here; {remedy}")
-    if not folder.is_dir():
-        raise ModelUnavailable(f"{source} is a file and no model's folder; {remedy}")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise ModelUnavailable(f"the folder {source} cannot be read; change its permissions, or copy it")
-    names = {path.name for path in folder.iterdir()}
-    if "adapter_config.json" in names:
-        merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
-        raise ModelUnavailable(f"{source} holds an adapter (LoRA: adapter_config.json), not a model; {merge}")
-    if "config.json" not in names:
-        kinds = {"nothing": not names, "only GGUF files": any(name.endswith(".gguf") for name in names)}
-        kinds["a tokenizer but no model"] = any(name.startswith("tokenizer") for name in names)
-        found = next((kind for kind, holds in kinds.items() if holds), "no config.json")
-        raise ModelUnavailable(f"the folder {source} holds {found}; {remedy}")
+    is_folder, readable = os.path.isdir(source), os.access(source, os.R_OK | os.X_OK)
+    names = os.listdir(source) if is_folder and readable else []
+    give = "give a folder with config.json, weights (safetensors) and a tokenizer"
+    merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
+    symptoms = (  # the first that is there is said
+        (source.endswith(".gguf"), "is a GGUF file, which is not read here", give),
+        (not is_folder, "is a file and no model's folder", give),
+        (not readable, "is a folder that cannot be read", "change its permissions, or copy it"),
+        ("adapter_config.json" in names, "holds an adapter (LoRA: adapter_config.json), not a model", merge),
+        ("config.json" in names, "", ""),
+        (not names, "holds nothing", give),
+        (any(name.endswith(".gguf") for name in names), "holds only GGUF files", give),
+        (any(name.startswith("tokenizer") for name in names), "holds a tokenizer but no model", give),
+        (True, "holds no config.json", give),
+    )
+    what, remedy = next((what, remedy) for there, what, remedy in symptoms if there)
+    if what:
+        raise ModelUnavailable(f"{source} {what}; {remedy}")
 
 
 def check_reachable(model_id: str) -> None:
@@ -169,13 +155,11 @@ def check_reachable(model_id: str) -> None:
         raise ModelUnavailable(f"{model_id!r} is neither a folder on this machine nor a Hugging Face id") from error
     if isinstance(cached, str):
         return
-    hub = huggingface_hub.constants.ENDPOINT
+    hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
     try:
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=5).close()
+        urllib.request.urlopen(hub, timeout=5).close()
     except urllib.error.HTTPError:
         return  # somebody answers there
     except OSError as error:
-        raise ModelUnavailable(
-            f"{model_id} is not on this machine and the hub cannot be reached ({error}); download the model where "
-            "there is access and pass its folder, or use --pair smollm2, which needs no hub"
-        ) from error
+        remedy = "download the model elsewhere and pass its folder, or use --pair smollm2, which needs no hub"
+        raise ModelUnavailable(f"{model_id} is not here and the hub cannot be reached ({error}); {remedy}") from error

@@ -26,15 +26,14 @@ def can_pack(weight: Tensor) -> bool:
     has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if weight.device.type != "cpu" or not has_onednn:
         return False
-    bfloat16 = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return weight.dtype == torch.float32 or bfloat16
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
 
 
 def packed_product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """A function x [..., in] -> x W^T + b [..., out] for a weight [out, in] that will not change.
-
-    Packed (a second copy of the weight) where it can be, else torch's linear. Without gradients.
-    """
+    """A function x [..., in] -> x W^T + b [..., out], without gradients, for a weight [out, in] that will not change:
+    packed (a second copy of the weight) where it can be, else torch's linear."""
     if not can_pack(weight):
         return lambda x: F.linear(x, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
@@ -71,15 +70,10 @@ class PackedLinear(nn.Linear):
 
 def pack_linear_layers(model: nn.Module) -> None:
     """Put a PackedLinear in the place of every nn.Linear, where it can be packed and memory holds the copies."""
-    layers = {
-        name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear and can_pack(layer.weight)
-    }
-    needed = sum(layer.weight.nbytes for layer in layers.values())
-    free = available_bytes(torch.device("cpu"))
+    layers = [(name, m) for name, m in model.named_modules() if type(m) is nn.Linear and can_pack(m.weight)]
+    needed, free = sum(layer.weight.nbytes for _, layer in layers), available_bytes(torch.device("cpu"))
     if free is not None and needed > free // 2:
-        logger.info(
-            f"weights are not packed for speed: a copy takes {needed >> 20} MB, and {free >> 20} MB of memory are free"
-        )
+        logger.info(f"weights are not packed for speed: a copy takes {needed >> 20} of {free >> 20} MB of free memory")
         return
-    for name, layer in layers.items():
+    for name, layer in layers:
         model.set_submodule(name, PackedLinear(cast(nn.Parameter, layer.weight), layer.bias))

@@ -3,32 +3,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model that attends by position, and the proof that it still says what it says without a cache.
 
-The proof takes eight passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
-seconds for one of eight billion parameters, and no memory beyond them. What lies beyond its reach is refused from
-the configuration: rotary embeddings that change with the length of the text.
+The proof takes seven passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
+seconds for one of eight billion parameters. What lies beyond its reach is refused from the configuration: rotary
+embeddings that change with the length of the text.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.attention import ATTENTION_NAME
-from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
 FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same at every length
 # How far apart rows may lie by rounding, as a share of their largest logit.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 FIRST, SECOND = 11, 7  # tokens of the two texts
-# What transformers' models raise where a cache is not theirs.
-FOREIGN = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+# The passes over them: each user's first position, how many tokens, and whether they are wrong ones, whose rows do not
+# matter: a ragged prefill, one token each, a wrong draft, its rollback and several tokens, one user alone.
+PASSES = (
+    ((0, 0), (5, 3), False),
+    ((5, 3), (1, 1), False),
+    ((6, 4), (3, 2), True),
+    ((6, 4), (2, 3), False),
+    ((8, IDLE), (3, 0), False),
+)
 _proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
 
 
@@ -50,24 +58,20 @@ class PositionalModel:
     def run(
         self, flat: Tensor, segments: list[Segment], cache: PositionalCache, *, last: bool, features: Sequence[int] = ()
     ) -> tuple[Tensor, Tensor | None]:
-        """One pass over the tokens int64 [N] of the segments.
+        """One pass over the tokens int64 [N] of the segments: logits [rows, V], and hidden states [N, F] if asked for.
 
         Args:
             last: whether logits of each segment's last row are wanted, or of all. features: see ModelRunner.prefill.
-
-        Returns:
-            (logits [rows, V], hidden states [N, F] or None)
         """
         if self.whole and len(segments) > 1:
-            logits, hidden = zip(*(self.run(flat[s.rows], [s], cache, last=last, features=features) for s in segments))
+            alone = [(flat[s.rows], [replace(s, first_row=0)]) for s in segments]
+            logits, hidden = zip(*(self.run(*one, cache, last=last, features=features) for one in alone))
             return torch.cat(logits), torch.cat(hidden) if features else None
-        if self.whole:
-            segments = [Segment(segments[0].user, segments[0].start, segments[0].count, 0)]
         cache.begin(segments)
-        positions, device = torch.cat([torch.arange(s.start, s.end) for s in segments]), self.model.device
+        positions = torch.cat([torch.arange(s.start, s.end) for s in segments])
         output = self.model(
-            input_ids=flat[None].to(device),
-            position_ids=positions[None].to(device),
+            input_ids=flat[None].to(self.model.device),
+            position_ids=positions[None].to(self.model.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=torch.tensor([s.rows.stop - 1 for s in segments]) if last else 0,
@@ -88,14 +92,11 @@ class PositionalModel:
 
 
 def by_position(model: PreTrainedModel, max_seq_len: int, *, prove: bool = True) -> PositionalModel:
-    """The model, attending by position.
+    """The model, attending by position; BadInput if it does not know so many positions, or cannot be addressed by them.
 
     Args:
         prove: compare it with the model's own uncached forward; without, a model that does something of its own with
             its attention or its cache may write another text, and nobody is told.
-
-    Raises:
-        BadInput: a length that the model does not know, or an architecture that cannot be addressed by position.
     """
     _check_configuration(model, max_seq_len)
     if not prove:
@@ -111,42 +112,40 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
     if not 2 <= max_seq_len <= limit:
         raise BadInput(f"max_seq_len {max_seq_len} is outside 2..{limit}, the positions that {kind} knows")
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
-        raise BadInput(
-            f"{kind} does not use transformers' attention interface, so its cache cannot be addressed by position"
-        )
-    for rope in _rope_settings(config):
-        kind_of_rope = rope.get("rope_type") or rope.get("type") or "default"
-        grows = kind_of_rope in ("longrope", "dynamic")
-        original = rope.get("original_max_position_embeddings")
-        original = original or getattr(config, "original_max_position_embeddings", None) or limit
-        if kind_of_rope not in FIXED_ROPE and not (grows and max_seq_len <= original):
-            remedy = f"; ask for max_seq_len <= {original}" if grows else ""
-            raise BadInput(f"{kind} has {kind_of_rope} rotary embeddings, which change as a text grows longer{remedy}")
-
-
-def _rope_settings(config: PretrainedConfig) -> Iterator[dict[str, Any]]:
-    """The model's rotary settings, or those of each kind of its layers."""
+        raise BadInput(f"{kind} does not use transformers' attention interface, so no cache of it goes by position")
     for name in ("rope_parameters", "rope_scaling"):
-        found = getattr(config, name, None) or {}
-        nested = [entry for entry in found.values() if isinstance(entry, dict)]
-        yield from nested or [found]
+        settings = getattr(config, name, None) or {}
+        for rope in [entry for entry in settings.values() if isinstance(entry, dict)] or [settings]:
+            rope_type = rope.get("rope_type") or rope.get("type") or "default"
+            grows = rope_type in ("longrope", "dynamic")
+            original = rope.get("original_max_position_embeddings")
+            original = original or getattr(config, "original_max_position_embeddings", None) or limit
+            if rope_type not in FIXED_ROPE and not (grows and max_seq_len <= original):
+                remedy = f"; ask for max_seq_len <= {original}" if grows else ""
+                raise BadInput(f"{kind} has {rope_type} rotary embeddings, which change as a text grows longer{remedy}")
 
 
 def _prove(model: PreTrainedModel) -> PositionalModel:
-    """Two ragged users: prefill, one token, a wrong draft, its rollback, several tokens; row for row."""
+    """The way that says the same, row for row: all users at once, else each alone."""
     reason = ""
     for whole in (False, True):
         view = PositionalModel(model, whole=whole)
         try:
             apart = _rounding(view)
-        except FOREIGN as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        else:
-            if apart <= 1.0:
-                return view
-            reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # a cache that is not theirs
+            reason = f"{type(error).__name__}: {''.join(str(error).strip().splitlines()[:1])}"
+            continue
+        if apart <= 1.0:
+            return view
+        reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
     raise BadInput(
         f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache "
         f"({reason}), so its text would not be its own; use another model"
@@ -159,32 +158,20 @@ def _rounding(view: PositionalModel) -> float:
     if (getattr(config, "max_position_embeddings", None) or FIRST) < FIRST:
         return 0.0  # too short for a draft, too
     drawn = torch.Generator().manual_seed(0)
-    first, second = (torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND))
-    expected = view.uncached(first), view.uncached(second)
-    if not all(bool(torch.isfinite(rows).all()) for rows in expected):
+    texts = [torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND)]
+    expected = [view.uncached(text) for text in texts]
+    if not all(bool(logits.isfinite().all()) for logits in expected):
         return 0.0  # whoever uses it is told where
     cache = PositionalCache(max_seq_len=FIRST, whole=view.whole)
-    cache.reserve(2)
-    worst: list[Tensor] = []
-
-    def run(*parts: tuple[int, int, int], wrong: bool = False) -> None:
-        """One pass of (user, start, count) parts; `wrong`: of other tokens, whose rows do not matter."""
-        segments, tokens, row = [], [], 0
-        for user, start, count in parts:
-            segments.append(Segment(user, start, count, row))
-            tokens.append((first, second)[user][start : start + count])
-            row += count
-        flat = torch.cat(tokens)
-        rows, _ = view.run((flat + 1) % config.vocab_size if wrong else flat, segments, cache, last=False)
+    cache.reserve(len(texts))
+    apart: list[Tensor] = []
+    for positions, counts, wrong in PASSES:
+        segments = segments_of(positions, counts)
+        flat = torch.cat([texts[s.user][s.start : s.end] for s in segments])
+        rows, _ = view.run((flat + wrong) % config.vocab_size, segments, cache, last=False)
         if not wrong:
-            wanted = torch.cat([expected[user][start : start + count] for user, start, count in parts])
-            worst.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
-
-    run((0, 0, 5), (1, 0, 3))
-    run((0, 5, 1), (1, 3, 1))
-    run((0, 6, 3), (1, 4, 2), wrong=True)
-    run((0, 6, 2), (1, 4, 3))
-    run((0, 8, 3))
-    rows = torch.cat(worst) / ROUNDING[view.model.dtype]
+            wanted = torch.cat([expected[s.user][s.start : s.end] for s in segments])
+            apart.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
+    shares = torch.cat(apart) / ROUNDING[view.model.dtype]
     # In low precision a router or a near tie may turn by rounding: a row in four may lie anywhere.
-    return float(rows.max() if view.model.dtype in (torch.float32, torch.float64) else rows.quantile(0.75))
+    return float(shares.max() if view.model.dtype in (torch.float32, torch.float64) else shares.quantile(0.75))

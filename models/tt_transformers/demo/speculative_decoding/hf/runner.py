@@ -18,25 +18,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
+from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position
-from models.tt_transformers.demo.speculative_decoding.runner import (
-    IDLE,
-    ModelLoad,
-    Rows,
-    Turns,
-    check_forward,
-    check_prompts,
-)
+from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, Rows, Turns, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 
 def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedModel:
-    """A view of `model` whose output layer computes only the ids of `head`: its forward returns logits [..., N].
-
-    All other weights are shared.
-    """
+    """A view of `model`, whose weights it shares, but its output layer computes only the ids of `head`: its forward
+    returns logits [..., N]."""
     full, ids = model.get_output_embeddings(), head.token_ids
     weight = nn.Parameter(full.weight.detach()[ids], requires_grad=False)
     bias = None if full.bias is None else nn.Parameter(full.bias.detach()[ids], requires_grad=False)
@@ -47,19 +38,15 @@ def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedMo
 
 
 class TorchModelRunner:
-    """Positional KV cache and forward passes of one Hugging Face model (the contract is runner.ModelRunner).
+    """Positional KV cache and forward passes of one Hugging Face model (the contract is runner.ModelRunner); BadInput
+    if a limit is out of range, or the architecture cannot be addressed by position.
 
     Args:
         model: a causal LM of transformers; its weights are shared, it is never changed.
-        name: what reports call it.
-        max_seq_len: tokens per user, at most the model's own limit.
-        max_users: sequences that can be generated together.
+        name: what reports call it. max_seq_len: tokens per user. max_users: sequences generated together.
         eos_token_ids: default: the model's generation config.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
-        prove: see hf/proof.py. float32_attention: cache and attend in float32; default: on a CPU, where bfloat16 would
-            round by the width of the forward.
-
-    BadInput if a limit is out of range, or the architecture cannot be addressed by position.
+        prove: see hf/proof.py.
     """
 
     supports_features = True
@@ -75,7 +62,6 @@ class TorchModelRunner:
         eos_token_ids: frozenset[int] | None = None,
         head_token_ids: Sequence[int] | None = None,
         prove: bool = True,
-        float32_attention: bool | None = None,
     ) -> None:
         config = model.config.get_text_config()
         self._positional = by_position(model, max_seq_len, prove=prove)
@@ -85,22 +71,17 @@ class TorchModelRunner:
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
         self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
-        self.device = model.device
+        self.model, self.device, self.turns = model, model.device, Turns()
         self.load: ModelLoad | None = None
-        self.turns = Turns()
-        self.model = model
-        self._head: TrimmedHead | None = None
+        self._head = None
         if head_token_ids is not None:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
             self._positional = copy.copy(self._positional)
             self._positional.model = with_trimmed_head(self._positional.model, self._head)
-        float32 = self.device.type == "cpu" if float32_attention is None else float32_attention
-        self.cache = PositionalCache(
-            max_seq_len=max_seq_len,
-            layers=config.num_hidden_layers,
-            whole=self._positional.whole,
-            float32=float32 and model.dtype.itemsize < 4,
-        )
+        # On a CPU attention in bfloat16 would round by the width of the forward.
+        float32, whole = self.device.type == "cpu" and model.dtype.itemsize < 4, self._positional.whole
+        layers = config.num_hidden_layers
+        self.cache = PositionalCache(max_seq_len=max_seq_len, layers=layers, whole=whole, float32=float32)
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Run every T once, so that lazy initialisation is not timed; leaves the cache empty."""
@@ -114,12 +95,12 @@ class TorchModelRunner:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
         self.turns.owner = None
-        segments = _segments([0] * len(prompts), [len(prompt) for prompt in prompts])
+        segments = segments_of([0] * len(prompts), [len(prompt) for prompt in prompts])
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
         self.cache.reserve(len(prompts))
         logits, hidden = self._positional.run(flat, segments, self.cache, last=True, features=features)
-        self._check_finite(logits, segments)
-        return Rows(self._full_vocabulary(logits), _features(hidden, segments, len(prompts)))
+        self._check_finite(logits, [(s.user, s.end - 1) for s in segments])
+        return Rows(self._of_vocabulary(logits.float()), _features(hidden, segments, len(prompts)))
 
     def forward(
         self,
@@ -133,31 +114,26 @@ class TorchModelRunner:
         """See runner.ModelRunner.forward."""
         users, width = tokens.shape
         self.cache.reserve(max(users, self.cache.users))  # more than were prefilled: only to be timed
-        segments = _segments(positions, check_forward(self, tokens, positions, lengths, features))
-        flat = torch.cat([tokens[s.user, : s.count] for s in segments]) if users > 1 else tokens[0, : segments[0].count]
+        segments = segments_of(positions, check_forward(self, tokens, positions, lengths, features))
+        flat = torch.cat([tokens[s.user, : s.count] for s in segments])
         logits, hidden = self._positional.run(flat, segments, self.cache, last=False, features=features)
-        self._check_finite(logits, segments)
-        rows = self._argmax(logits) if argmax_only else self._full_vocabulary(logits)
+        self._check_finite(logits, [(s.user, position) for s in segments for position in range(s.start, s.end)])
+        rows = self._of_vocabulary(logits.argmax(-1)).cpu() if argmax_only else self._of_vocabulary(logits.float())
         return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
 
-    def _check_finite(self, logits: Tensor, segments: list[Segment]) -> None:
+    def _check_finite(self, logits: Tensor, where: list[tuple[int, int]]) -> None:
+        """ModelFailure names the first row, by its (user, position) in `where`, that is not finite."""
         # The sum is finite only if every entry is: one small reduction and one number to the host in the good case.
         if torch.isfinite(logits.sum(dtype=torch.float32)):
             return
-        wrong = (~torch.isfinite(logits)).any(-1).nonzero()
-        if len(wrong) == 0:  # finite ones added up to more than float32 holds
-            return
-        per_segment = len(logits) == len(segments)  # a prefill keeps one row per prompt
-        where = [(s.user, p) for s in segments for p in range(s.end - 1 if per_segment else s.start, s.end)]
-        user, position = where[int(wrong[0])]
-        raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
+        for row, (user, position) in zip(logits, where, strict=True):
+            if not row.isfinite().all():  # else finite ones added up to more than float32 holds
+                raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
-    def _argmax(self, logits: Tensor) -> Tensor:
-        columns = logits.argmax(-1)
-        return (columns if self._head is None else self._head.ids(columns)).cpu()
-
-    def _full_vocabulary(self, logits: Tensor) -> Tensor:
-        return logits.float() if self._head is None else self._head.whole(logits.float())
+    def _of_vocabulary(self, rows: Tensor) -> Tensor:
+        if self._head is None:
+            return rows
+        return self._head.whole(rows) if rows.is_floating_point() else self._head.ids(rows)
 
     def synchronize(self) -> None:
         """Wait for CUDA; the CPU is always in step."""
@@ -167,16 +143,6 @@ class TorchModelRunner:
     def close(self) -> None:
         """Release the cache; the model belongs to the caller."""
         self.cache.clear()
-
-
-def _segments(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
-    """One after another, those of the users who take part."""
-    segments, row = [], 0
-    for user, (start, count) in enumerate(zip(positions, counts, strict=True)):
-        if start != IDLE:
-            segments.append(Segment(user=user, start=start, count=count, first_row=row))
-            row += count
-    return segments
 
 
 def _by_user(rows: Tensor, segments: list[Segment], users: int, width: int) -> Tensor:
@@ -198,6 +164,6 @@ def _features(hidden: Tensor | None, segments: list[Segment], users: int) -> lis
 
 
 def _eos_token_ids(model: PreTrainedModel) -> frozenset[int]:
-    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = getattr(model.generation_config, "eos_token_id", None)
     ids = model.config.get_text_config().eos_token_id if ids is None else ids
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
+    return frozenset([ids] if isinstance(ids, int) else ids or [])

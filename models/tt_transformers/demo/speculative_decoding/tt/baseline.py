@@ -13,8 +13,6 @@ import torch
 from loguru import logger
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.runner import Rows, check_features
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
@@ -23,9 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRu
 
 class StockRunner(TTModelRunner):
     """One user, one token per forward, nothing of ours in the model: the baseline that a pair is measured against.
-
-    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does; else, warned, on the host.
-    """
+    Greedy tokens are chosen on the device where upstream can, as simple_text_demo does; else, warned, on the host."""
 
     def __init__(self, model: loading.LoadedModel, *, enable_trace: bool, sample_on_device: bool) -> None:
         super().__init__(model, max_tokens_per_user=1, enable_trace=enable_trace)
@@ -40,36 +36,20 @@ class StockRunner(TTModelRunner):
         """Compile both halves and capture the decode; the cache holds garbage afterwards."""
         self._compile_prefill()
         try:
-            self._first_decode(argmax_only)
+            self.forward(*self._blank(1), argmax_only=argmax_only)
         except RuntimeError as reason:
             if self._greedy is None:
                 raise
             logger.warning(f"{self.name}: upstream cannot sample on this device ({reason}); argmax on the host instead")
             self._greedy = None
-            self._first_decode(argmax_only)
+            self.forward(*self._blank(1), argmax_only=argmax_only)
 
-    def _first_decode(self, argmax_only: bool) -> None:
-        self.prefill([[0]])
-        self.forward(torch.zeros((1, 1), dtype=torch.int64), [1], argmax_only=argmax_only)
-
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
-        """See ModelRunner."""
+    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
         self._fresh = True
-        return super().prefill(prompts, features=features)
+        return super()._prefill_user(user, prompt)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        positions: Sequence[int],
-        *,
-        lengths: Sequence[int] | None = None,
-        argmax_only: bool = False,
-        features: Sequence[int] = (),
-    ) -> Rows:
-        """See ModelRunner; T is 1. On-device sampling feeds back its own token: the same one in plain decoding."""
-        check_features(self, features)
-        if tokens.shape != (1, 1):
-            raise BadInput(f"the stock model decodes one token of one user, not {tuple(tokens.shape)}")
+    def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
+        """On-device sampling feeds back its own token: the same one in plain decoding."""
         on_device = self._greedy if argmax_only else None
         output, _ = self._prefiller.decode_forward(
             tokens[:, 0],
@@ -82,14 +62,9 @@ class StockRunner(TTModelRunner):
         )
         self._fresh = False
         if on_device is not None:
-            return Rows(output.reshape(1, 1).to(torch.int64))
+            return output.reshape(1, 1).to(torch.int64)
         logits = output.reshape(1, 1, -1)[..., : self.vocab_size].float()
-        return Rows(logits.argmax(-1) if argmax_only else logits)
-
-    def close(self) -> None:
-        """Release the stock Generator's traces with it."""
-        self._prefiller = None
-        super().close()
+        return logits.argmax(-1) if argmax_only else logits
 
 
 def open_stock(
@@ -101,24 +76,18 @@ def open_stock(
     enable_trace: bool = True,
     sample_on_device: bool | None = None,
 ) -> StockRunner:
-    """Load a model through upstream's create_tt_model at batch 1.
+    """Load a model through upstream's create_tt_model at batch 1; BadInput, ModelUnavailable as pair.open_models.
 
     Args:
         sample_on_device: default: where upstream supports it.
-
-    Raises:
-        BadInput, ModelUnavailable.
     """
     loading.check_environment(model_id)
     upstream = loading.load_upstream()
-    common = importlib.import_module("models.tt_transformers.tt.common")
-    if not hasattr(common, "create_tt_model"):
-        raise ModelUnavailable("models.tt_transformers.tt.common has no create_tt_model; use tt-metal of 2026-06-22")
     cache = CacheLayout(1, max_seq_len)
     paging = upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks)
     options = loading.model_options(upstream, batch=1, max_seq_len=max_seq_len, optimizations=optimizations)
     with loading.model_environment(model_id):
-        args, transformer, kv_cache, _ = common.create_tt_model(mesh_device, paged_attention_config=paging, **options)
+        args, transformer, kv_cache, _ = upstream.create_tt_model(mesh_device, paged_attention_config=paging, **options)
     writes = RowWrites(upstream.ttnn.experimental)  # unused: the stock Attention writes as it always did
     model = loading.LoadedModel(upstream, mesh_device, args, transformer, kv_cache, writes, cache)
     if sample_on_device is None:

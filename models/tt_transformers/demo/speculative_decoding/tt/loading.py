@@ -10,17 +10,17 @@ nor a checkout.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import importlib
 import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 from loguru import logger
 
@@ -30,22 +30,21 @@ from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWri
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
 
 _TT = "models.tt_transformers.tt"
-_WRITTEN_FOR = (
-    "this package is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
-)
+_REMEDY = "this is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
 _TTNN = ("slice", "argmax", "to_torch", "get_device_tensors", "get_memory_view", "BufferType.DRAM", "BufferType.TRACE")
 # Module -> attribute path -> the parameters that are passed by name.
 _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     "ttnn": dict.fromkeys((*_TTNN, "bfloat8_b", "release_trace", "synchronize_device"), ()),
-    f"{_TT}.common": {"PagedAttentionConfig": ("block_size", "max_num_blocks"), "get_padded_prefill_len": ()},
+    f"{_TT}.common": {
+        "PagedAttentionConfig": ("block_size", "max_num_blocks"),
+        "get_padded_prefill_len": (),
+        "create_tt_model": ("paged_attention_config",),
+    },
     f"{_TT}.model_config": {
         "ModelArgs": ("instruct", "max_batch_size", "optimizations", "max_seq_len"),
-        "ModelArgs.load_state_dict": (),
-        "ModelArgs.weight_cache_path": (),
-        "ModelArgs.get_state_dict_prefix": (),
-        "DecodersPrecision.performance": (),
+        **dict.fromkeys(("ModelArgs.load_state_dict", "ModelArgs.weight_cache_path", "TensorGroup.KV_CACHE"), ()),
+        **dict.fromkeys(("ModelArgs.get_state_dict_prefix", "DecodersPrecision.performance"), ()),
         "DecodersPrecision.accuracy": (),
-        "TensorGroup.KV_CACHE": (),
     },
     f"{_TT}.attention": {"Attention.forward_decode": ()},
     f"{_TT}.model": {
@@ -62,51 +61,30 @@ _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """The names of ttnn and tt_transformers that this package uses."""
-
-    ttnn: ModuleType
-    ModelArgs: type
-    DecodersPrecision: Any
-    TensorGroup: Any
-    Attention: type
-    Transformer: type
-    Generator: type
-    PagedAttentionConfig: type
-    get_padded_prefill_len: Any
+Upstream: TypeAlias = SimpleNamespace  # `ttnn`, and by their own names what this package uses of tt_transformers
 
 
 def load_upstream() -> Upstream:
-    """Import ttnn and tt_transformers.
-
-    Raises:
-        ModelUnavailable: one of them is not there, or lacks something expected; the message names it.
-    """
-    found: dict[str, Any] = {}  # by what the attribute path begins with
+    """Import ttnn and tt_transformers; ModelUnavailable names what is not there, or lacks something expected."""
+    found: dict[str, Any] = {}
     for module, paths in _EXPECTED.items():
+        try:
+            holder = importlib.import_module(module)
+        except ImportError as error:
+            checkout = "put a tt-metal checkout on PYTHONPATH and install its requirements"
+            remedy = "pip install ttnn" if module == "ttnn" else checkout
+            raise ModelUnavailable(f"{module} cannot be imported ({error}); {remedy}") from error
         for path, parameters in paths.items():
-            _require(module, path, parameters)
+            try:
+                wanted = attrgetter(path)(holder)
+            except AttributeError:
+                raise ModelUnavailable(f"{module} has no {path}; {_REMEDY}") from None
+            for name in parameters:
+                if name not in inspect.signature(wanted).parameters:
+                    raise ModelUnavailable(f"{module}.{path} takes no argument {name}; {_REMEDY}")
             name = path.split(".")[0]
-            found[name] = getattr(importlib.import_module(module), name)
-    names = [field.name for field in fields(Upstream) if field.name in found]
-    return Upstream(ttnn=importlib.import_module("ttnn"), **{name: found[name] for name in names})
-
-
-def _require(module: str, path: str, parameters: tuple[str, ...]) -> None:
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        checkout = "put a tt-metal checkout on PYTHONPATH and install its requirements"
-        remedy = "pip install ttnn" if module == "ttnn" else checkout
-        raise ModelUnavailable(f"{module} cannot be imported ({error}); {remedy}") from error
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise ModelUnavailable(f"{module} has no {path}; {_WRITTEN_FOR}")
-        found = getattr(found, name)
-    missing = [name for name in parameters if name not in inspect.signature(found).parameters]
-    if missing:
-        raise ModelUnavailable(f"{module}.{path} takes no argument {missing[0]}; {_WRITTEN_FOR}")
+            found[name] = getattr(holder, name)
+    return Upstream(ttnn=importlib.import_module("ttnn"), **found)
 
 
 def model_cache_path(model_id: str) -> str:
@@ -117,8 +95,8 @@ def model_cache_path(model_id: str) -> str:
     local = Path(model_id).expanduser()
     name = str(local.resolve()) if local.exists() else model_id
     root = (os.environ.get("TT_CACHE_PATH") or "model_cache").rstrip("/")
-    named = "/" + os.environ.get("HF_MODEL", "").strip("/")
-    return str(Path(root.removesuffix(named)) / name.strip("/"))
+    root = root.removesuffix("/" + os.environ.get("HF_MODEL", "").strip("/"))
+    return str(Path(root, name.strip("/")))
 
 
 @contextmanager
@@ -136,13 +114,10 @@ def model_environment(model_id: str) -> Iterator[None]:
 
 
 def check_environment(*model_ids: str) -> None:
-    """Refuse an HF_MODEL that names another model than those that are to run: the user may expect that one.
-
-    Compared by last path component, as tt-metal itself does when it looks up trace regions and tensor caches.
-    """
+    """BadInput if HF_MODEL names another model than those that are to run: the user may expect that one. Compared by
+    last path component, as tt-metal itself does when it looks up trace regions and tensor caches."""
     found = os.environ.get("HF_MODEL")
-    names = [model_id.rstrip("/").split("/")[-1] for model_id in model_ids]
-    if found and found.rstrip("/").split("/")[-1] not in names:
+    if found and Path(found).name not in [Path(model_id).name for model_id in model_ids]:
         asked = " and ".join(model_ids)
         raise BadInput(f"HF_MODEL is {found}, but {asked} were asked for; unset HF_MODEL or set it to the first")
 
@@ -161,29 +136,25 @@ def model_options(upstream: Upstream, *, batch: int, max_seq_len: int, optimizat
 def read_model_args(
     upstream: Upstream, mesh_device: Any, model_id: str, *, batch: int, max_seq_len: int, optimizations: str
 ) -> Any:
-    """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights.
+    """Upstream's ModelArgs for one model: its config and tokenizer are read, no weights. BadInput if the model cannot
+    use this mesh or this length, ModelUnavailable if it cannot be found.
 
     Args:
         batch: rows of the compiled decode batch, one of 1, 2, 4, 8, 16, 32.
         max_seq_len: tokens of prompt and continuation that one user may hold; a prefill's padding comes on top.
         optimizations: "performance" or "accuracy", upstream's named precisions.
-
-    Raises:
-        BadInput: the model cannot use this mesh or this length. ModelUnavailable: the model cannot be found.
     """
     if optimizations not in ("performance", "accuracy"):
         raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")
     rows, columns = tuple(mesh_device.shape)
     if rows != 1:
-        split = f"a mesh of {rows}x{columns} devices, over whose rows upstream would split the users"
-        raise BadInput(f"{split}; open one row, such as 1x{columns}")
+        raise BadInput(f"upstream splits users over the rows of a {rows}x{columns} mesh; open one row: 1x{columns}")
     options = model_options(upstream, batch=batch, max_seq_len=max_seq_len, optimizations=optimizations)
     try:
         with model_environment(model_id):
             args = upstream.ModelArgs(mesh_device, **options)
     except AssertionError as error:  # upstream's own check of heads against devices
-        refused = f"{model_id} cannot run on a mesh of {rows}x{columns} devices"
-        raise BadInput(f"{refused}: {error}; open a smaller mesh") from error
+        raise BadInput(f"{model_id} cannot run on a mesh of {rows}x{columns} devices: {error}; open fewer") from error
     except OSError as error:  # transformers: no such model, no network, no access
         raise ModelUnavailable(f"{model_id} cannot be read: {error}") from error
     if args.max_context_len and max_seq_len > args.max_context_len:
@@ -204,33 +175,24 @@ class LoadedModel:
     cache: CacheLayout
     head: TrimmedHead | None = None
 
-    def free(self) -> None:
-        """Drop the device tensors; upstream's modules are full of cycles, so they are collected at once."""
-        self.transformer, self.kv_cache = None, []
-        gc.collect()
-
 
 def load_model(
     upstream: Upstream, mesh_device: Any, args: Any, cache: CacheLayout, *, head: TrimmedHead | None = None
 ) -> LoadedModel:
     """Load the weights of a model that read_model_args described, with a row-safe Attention and a cache of this layout.
 
-    Upstream's create_tt_model passes no attention_class, so its dozen lines are done here.
-
     Args:
         head: compute only these output ids, whole tiles of them; args describe the trimmed model afterwards.
     """
-    writes = RowWrites(upstream.ttnn.experimental)
     logger.info(f"Loading {args.model_name}")
-    dtype = upstream.ttnn.bfloat8_b
-    state_dict = args.load_state_dict()
-    if head is not None:
-        state_dict = trim_output_layer(args, state_dict, head)
+    writes, dtype = RowWrites(upstream.ttnn.experimental), upstream.ttnn.bfloat8_b
+    weights = args.load_state_dict()
+    # As upstream's create_tt_model, which passes no attention_class.
     transformer = upstream.Transformer(
         args=args,
         mesh_device=mesh_device,
         dtype=dtype,
-        state_dict=state_dict,
+        state_dict=weights if head is None else trim_output_layer(args, weights, head),
         weight_cache_path=args.weight_cache_path(dtype),
         paged_attention_config=upstream.PagedAttentionConfig(block_size=BLOCK_SIZE, max_num_blocks=cache.num_blocks),
         attention_class=row_safe_attention(upstream.Attention, writes),

@@ -13,7 +13,7 @@ from typing import Any
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 MESH_SHAPES = {"N150": (1, 1), "N300": (1, 2), "T3K": (1, 8)}
-# Published trace regions of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K); a pair holds both models' traces.
+# A pair's; published ones of the models alone are 10 MB (1B, 3B) to 50 MB (8B on T3K).
 TRACE_REGION_SIZE = 50_000_000 + 10_000_000
 
 
@@ -42,8 +42,7 @@ def safe_to_trace(mesh_device: Any) -> bool:
     """Whether traces are on by default: on one device, in fast dispatch.
 
     On N300 and T3K the models' decodes talk between devices, and replaying two models' traces in turn is reported to
-    deadlock the mesh (tt-metal, gemma4 speculative decoding). Untraced decoding is slow there but safe;
-    enable_trace=True overrides it. Simulators run in slow dispatch, which has no traces.
+    deadlock the mesh (tt-metal, gemma4 speculative decoding); enable_trace=True overrides it.
     """
     return mesh_device.get_num_devices() == 1 and not slow_dispatch()
 
@@ -55,10 +54,8 @@ def slow_dispatch() -> bool:
 
 @contextmanager
 def opened_mesh(rows: int, columns: int, **options: Any) -> Iterator[Any]:
-    """A mesh of that shape, closed again whatever happens.
-
-    Several devices talk to each other over a one-dimensional fabric, as tt_transformers' own fixtures set it up; it is
-    taken down again afterwards.
+    """A mesh of that shape, closed again whatever happens. Several devices talk to each other over a one-dimensional
+    fabric for that time, as tt_transformers' own fixtures set it up.
 
     Args:
         options: of ttnn.open_mesh_device; the trace region holds a pair's traces, unless another size is given.

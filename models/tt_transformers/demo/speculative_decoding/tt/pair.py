@@ -23,33 +23,15 @@ from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_tra
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelRequest:
-    """One model that is to be opened, and every kind of forward that will be asked of it.
+    """One model that is to be opened, and every kind of forward that will be asked of it."""
 
-    Attributes:
-        model_id: Hugging Face id or path.
-        tokens_per_user: the values of T; each gets a trace of its own, and a narrower forward uses the next wider one.
-        ids: forwards that end in argmax ids.
-        logits: forwards that end in logits (sampling, or a drafter that stops when unsure).
-        head_token_ids: compute only these output ids (a draft's trimmed head); None: all.
-    """
-
-    model_id: str
-    tokens_per_user: tuple[int, ...]
-    ids: bool = True
-    logits: bool = False
-    head_token_ids: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.tokens_per_user or min(self.tokens_per_user) < 1 or not (self.ids or self.logits):
-            raise BadInput(
-                f"nothing to run on {self.model_id}: give at least one number of tokens per user, and ids or logits"
-            )
-
-    def compiled_batch(self, users: int) -> int:
-        """Rows of the decode batch that tt_transformers compiles: 1, 2, 4, 8, 16 or 32. Raises BadInput beyond."""
-        return RowLayout(users, max(self.tokens_per_user)).compiled_batch
+    model_id: str  # Hugging Face id or path
+    tokens_per_user: tuple[int, ...]  # values of T: each gets a trace, and a narrower forward uses the next wider one
+    ids: bool = True  # forwards that end in argmax ids
+    logits: bool = False  # forwards that end in logits (sampling, or a drafter that stops when unsure)
+    head_token_ids: Sequence[int] | None = None  # compute only these output ids (a draft's trimmed head); None: all
 
 
 def pair_requests(
@@ -64,8 +46,7 @@ def pair_requests(
     """What a target and its draft model, if there is one, will be asked for.
 
     Args:
-        num_draft_tokens: every K in use: each has a verify trace of its own (K = 0: plain decoding), and what is in
-            between uses the next larger one.
+        num_draft_tokens: every K in use, each with a verify trace of its own; K = 0: plain decoding.
         sampling: forwards end in logits instead of argmax ids.
         confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
     """
@@ -73,13 +54,12 @@ def pair_requests(
         listed = ", ".join(map(str, num_draft_tokens))
         raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")
     verified = tuple(sorted({k + 1 for k in num_draft_tokens}))
-    target = ModelRequest(model_id=target_id, tokens_per_user=verified, ids=not sampling, logits=sampling)
+    target = ModelRequest(target_id, verified, ids=not sampling, logits=sampling)
     if draft_id is None:
         return [target]
-    logits, kept = sampling or confidence_stop, draft_head_token_ids
+    logits = sampling or confidence_stop
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-    draft = ModelRequest(model_id=draft_id, tokens_per_user=(1, 2), ids=not logits, logits=logits, head_token_ids=kept)
-    return [target, draft]
+    return [target, ModelRequest(draft_id, (1, 2), ids=not logits, logits=logits, head_token_ids=draft_head_token_ids)]
 
 
 def open_models(
@@ -94,37 +74,39 @@ def open_models(
 ) -> list[TTModelRunner]:
     """Open a target, and whatever drafts for it, on one mesh, ready to run; close them when done.
 
+    BadInput, ModelUnavailable come before anything is loaded where possible; whatever was loaded is freed.
+
     Args:
         mesh_device: an open ttnn mesh of shape (1, n); it stays open.
         users: sequences generated at once; users * tokens per user <= 32.
         max_seq_len: tokens of prompt and continuation together that each user may hold.
-        optimizations: "performance" or "accuracy".
-        enable_trace: default: as safe_to_trace() says.
+        optimizations: "performance" or "accuracy". enable_trace: default: as safe_to_trace() says.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
-
-    Raises:
-        BadInput, ModelUnavailable: before anything is loaded where possible. Whatever was loaded is freed.
     """
-    batches = [request.compiled_batch(users) for request in requests]
+    batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
     loading.check_environment(*(request.model_id for request in requests))
     upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
     if traced and slow_dispatch():
-        reason = "TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces"
-        raise BadInput(f"enable_trace=True, but {reason}; unset it or run with enable_trace=False")
+        raise BadInput("slow dispatch has no traces: unset TT_METAL_SLOW_DISPATCH_MODE or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
-    args = [
-        loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
-        for request, batch in zip(requests, batches, strict=True)
-    ]
-    for request, model_args in zip(requests[1:], args[1:], strict=True):
-        names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
-        check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
-    heads = [_head(request, model_args) for request, model_args in zip(requests, args, strict=True)]
-    free, trace_region = _device_memory(upstream, mesh_device)
+    args: list[Any] = []
+    heads: list[TrimmedHead | None] = []
+    for request, batch in zip(requests, batches, strict=True):
+        model_args = loading.read_model_args(upstream, mesh_device, request.model_id, batch=batch, **options)
+        if args:
+            names = {"target_name": requests[0].model_id, "draft_name": request.model_id}
+            check_same_tokenizer(args[0].tokenizer, model_args.tokenizer, **names)
+        args.append(model_args)
+        kept = request.head_token_ids
+        tiles = TILE_ROWS * model_args.num_devices  # whole ones on every device, as output layers are
+        heads.append(None if kept is None else TrimmedHead(kept, model_args.vocab_size).padded(tiles))
+    ttnn = upstream.ttnn  # its allocator keeps all devices of a mesh in step
+    dram, trace = (ttnn.get_memory_view(mesh_device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.TRACE))
+    free, region = dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank
     sizes = [None if head is None else len(head) for head in heads]
-    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=trace_region, head_sizes=sizes)
+    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=region, head_sizes=sizes)
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
@@ -143,29 +125,12 @@ def open_models(
     return runners
 
 
-def _head(request: ModelRequest, args: Any) -> TrimmedHead | None:
-    """Of whole tiles on every device, as output layers are: ops on a part of a tile are rarely used, and not needed."""
-    if request.head_token_ids is None:
-        return None
-    return TrimmedHead(request.head_token_ids, args.vocab_size).padded(TILE_ROWS * args.num_devices)
-
-
 def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
-    """Compile and allocate everything of every model, in every mode, and only then capture any trace.
-
-    Buffers and programs that are made after a capture may be overwritten by its replay.
-    """
+    """Compile everything of every model, in every mode, and only then capture any trace: see TTModelRunner."""
     for runner, request in zip(runners, requests, strict=True):
-        for argmax_only, wanted in ((True, request.ids), (False, request.logits)):
-            if wanted:
-                runner.compile(request.tokens_per_user, argmax_only=argmax_only)
+        if request.ids:
+            runner.compile(request.tokens_per_user, argmax_only=True)
+        if request.logits:
+            runner.compile(request.tokens_per_user, argmax_only=False)
     for runner in runners:
         runner.capture()
-
-
-def _device_memory(upstream: loading.Upstream, mesh_device: Any) -> tuple[int, int]:
-    """(free DRAM, trace region) in bytes per device; the allocator keeps all devices of a mesh in step."""
-    ttnn = upstream.ttnn
-    dram = ttnn.get_memory_view(mesh_device, ttnn.BufferType.DRAM)
-    trace = ttnn.get_memory_view(mesh_device, ttnn.BufferType.TRACE)
-    return dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank

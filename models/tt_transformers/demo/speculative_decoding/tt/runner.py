@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import torch
@@ -36,8 +37,7 @@ class TTModelRunner:
 
     Args:
         model: what load_model() returned, compiled for users * max_tokens_per_user rows or more.
-        max_tokens_per_user: the largest T.
-        enable_trace: whether capture() captures.
+        max_tokens_per_user: the largest T. enable_trace: whether capture() captures.
     """
 
     supports_features = False
@@ -50,8 +50,8 @@ class TTModelRunner:
         self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
         self.tokenizer = args.tokenizer
         eos = args.hf_config.eos_token_id
-        eos_ids = [*(eos if isinstance(eos, (list, tuple)) else [eos]), *args.tokenizer.stop_tokens]
-        self.eos_token_ids = frozenset(token for token in eos_ids if token is not None)
+        eos = eos if isinstance(eos, (list, tuple)) else [eos]
+        self.eos_token_ids = frozenset([*eos, *args.tokenizer.stop_tokens]) - {None}
         self.turns = Turns()
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
@@ -85,8 +85,8 @@ class TTModelRunner:
         check_prompts(self, prompts, features)
         self.turns.owner = None
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
-        self._check_finite(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
-        return Rows(self._whole(logits))
+        self._check(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
+        return Rows(self._of_vocabulary(logits))
 
     def forward(
         self,
@@ -98,22 +98,23 @@ class TTModelRunner:
         features: Sequence[int] = (),
     ) -> Rows:
         """See ModelRunner."""
-        users, width = tokens.shape
         counts = check_forward(self, tokens, positions, lengths, features)
+        rows = self._decode(tokens, positions, counts, argmax_only)
+        self._check(rows, positions, counts)
+        return Rows(self._of_vocabulary(rows))
+
+    def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
+        """Ids [B, T] or logits [B, T, N] of the output layer; rows that nobody asked for hold anything."""
+        users, width = tokens.shape
         step = self._step(width, argmax_only)
         rows = step.run(tokens, positions, counts, enable_trace=step.captured)
-        rows = rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
-        if not argmax_only:
-            self._check_finite(rows, positions, counts)
-            return Rows(self._whole(rows))
-        self._check_ids(rows, positions, counts)
-        if (head := self._live.head) is None:
-            return Rows(rows)
-        return Rows(head.ids(rows.clamp(0, len(head) - 1)))  # rows that nobody asked for hold anything
+        return rows.reshape(self.max_users, step.tokens_per_user, *rows.shape[1:])[:users, :width]
 
-    def _whole(self, logits: Tensor) -> Tensor:
-        """Of a trimmed head: [..., N] -> [..., V]."""
-        return logits if (head := self._live.head) is None else head.whole(logits)
+    def _of_vocabulary(self, rows: Tensor) -> Tensor:
+        """Of a trimmed head's columns or logits: the ids, or the logits of the whole vocabulary."""
+        if (head := self._live.head) is None:
+            return rows
+        return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
 
     def synchronize(self) -> None:
         """See ModelRunner."""
@@ -128,7 +129,8 @@ class TTModelRunner:
                 steps.popitem()[1].release()
         finally:
             if model is not None:
-                model.free()
+                model.transformer, model.kv_cache = None, []
+                gc.collect()  # upstream's modules are full of cycles
 
     @property
     def _live(self) -> LoadedModel:
@@ -138,11 +140,9 @@ class TTModelRunner:
 
     def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
         if any(step.captured for step in self._steps.values()):
-            kind = "ids" if argmax_only else "logits"
-            raise BadInput(
-                f"{self.name} has captured its traces, but none for {width} tokens per user ending in {kind}; name "
-                "that when it is opened (num_draft_tokens, sampling, confidence_stop)"
-            )
+            wanted = f"{width} tokens per user ending in {'ids' if argmax_only else 'logits'}"
+            remedy = "name that when it is opened (num_draft_tokens, sampling, confidence_stop)"
+            raise BadInput(f"{self.name} has captured its traces, but none for {wanted}; {remedy}")
         step = DecodeStep(self._live, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
         return self._steps.setdefault((width, argmax_only), step)
 
@@ -169,10 +169,8 @@ class TTModelRunner:
         return logits[0, 0].float()
 
     def _compile_prefill(self) -> None:
-        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in.
-
-        Each of those tiles is sliced out by a program of its own; the hidden states of one prefill serve them all.
-        """
+        """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in:
+        each is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
         model, transformer = self._live, self._live.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
             self._prefill_user(0, [0] * min(padded, self.max_seq_len))
@@ -187,14 +185,15 @@ class TTModelRunner:
             for last_token in range(0, padded, TILE_ROWS):
                 transformer.process_logits_after_prefill_trace(hidden, last_token)
 
-    def _check_ids(self, ids: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+    def _check(self, rows: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
+        """ModelFailure where a row that counts has logits that are not finite, or an id that no output has."""
         outputs = self._live.args.vocab_size
-        for row, start, length in zip(ids, positions, lengths, strict=True):
-            if start != IDLE and not 0 <= int(row[:length].min()) <= int(row[:length].max()) < outputs:
-                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
-
-    def _check_finite(self, logits: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
-        for user, (rows, start, length) in enumerate(zip(logits, positions, lengths, strict=True)):
-            if start != IDLE and not bool(torch.isfinite(rows[:length]).all()):
+        for user, (row, start, length) in enumerate(zip(rows, positions, lengths, strict=True)):
+            if start == IDLE:
+                continue
+            row = row[:length]
+            if row.is_floating_point() and not bool(row.isfinite().all()):
                 where = f"positions {start} to {start + length - 1} of user {user}"
                 raise ModelFailure(f"{self.name} returned NaN or infinite logits at {where}")
+            if not row.is_floating_point() and not 0 <= int(row.min()) <= int(row.max()) < outputs:
+                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")
