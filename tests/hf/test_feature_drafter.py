@@ -180,7 +180,7 @@ def test_a_draft_ends_where_nothing_is_likely_enough(target, head):
 def test_a_target_that_gives_no_features_is_refused(target, head):
     runner = TorchModelRunner(target, max_seq_len=96)
     runner.supports_features = False
-    with pytest.raises(BadInput, match="hidden features"):
+    with pytest.raises(BadInput, match="gives no hidden states"):
         SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=1)
 
 
