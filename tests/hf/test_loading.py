@@ -146,4 +146,11 @@ def test_settings_that_change_what_generate_writes(folder):
     changing = {"repetition_penalty": 1.1, "suppress_tokens": [3], "forced_bos_token_id": 0, "min_new_tokens": 1}
     idle = {"no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0, "temperature": 0.6, "bad_words_ids": None}
     (folder / "generation_config.json").write_text(json.dumps(changing | idle))
-    assert settings_of_generate(load(folder)[0]) == changing
+    assert settings_of_generate(str(folder), load(folder)[0]) == changing
+    assert settings_of_generate(str(folder)) == changing  # what another library loads says nothing of it
+
+
+def test_a_damaged_generation_config_is_not_passed_over(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": 1,')
+    with pytest.raises(ModelUnavailable, match="mend that folder's files"):
+        settings_of_generate(str(folder))

@@ -89,18 +89,12 @@ def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
 @contextmanager
 def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_of_generate
-
     kept = _head_token_ids(options)
     with ExitStack() as opened:
         target, tokenizer = _torch_runner(opened, options, options.target)
         draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        ignored = settings_of_generate(target.model)
-        if ignored:
-            named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
-            say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")
-        yield Bench(target, tokenizer, draft, draft_load, ignored)
+        yield Bench(target, tokenizer, draft, draft_load, _ignored_settings(options, target.model))
 
 
 def _torch_runner(
@@ -175,7 +169,18 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
             opened.callback(runner.close)
         target, *drafts = runners
         drafter = (ModelDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, target.tokenizer, *drafter)
+        yield Bench(target, target.tokenizer, *drafter, ignored_settings=_ignored_settings(options))
+
+
+def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:
+    """What transformers' generate would do with the target's choices and no arm here does; said once."""
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_of_generate
+
+    ignored = settings_of_generate(options.target, model)
+    if ignored:
+        named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
+        say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")
+    return ignored
 
 
 def _head_token_ids(options: RunOptions) -> list[int] | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 import urllib.error
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -24,6 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import E
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import pack_linear_layers
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad
 
+GENERATION = "generation_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Settings by which transformers' greedy generate writes another text -> the value at which they do nothing.
 CHANGING: dict[str, Any] = {
@@ -86,9 +89,16 @@ def known_positions(model_id: str) -> int | None:
     return known if isinstance(known, int) else None
 
 
-def settings_of_generate(model: PreTrainedModel) -> dict[str, Any]:
-    """Those of the model's generation_config by which generate(do_sample=False) differs from always taking the best."""
-    settings = model.generation_config.to_dict() if model.generation_config is not None else {}
+def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) -> dict[str, Any]:
+    """Those of a model's generation_config by which generate(do_sample=False) differs from always taking the best; with
+    the loaded model those of its config too."""
+    with _named_failures(model_id) as source:  # transformers passes over a damaged one
+        file = os.path.join(source, GENERATION) if os.path.isdir(source) else None
+        found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
+        readable = isinstance(found, str) and os.path.exists(found)
+        settings = json.loads(Path(str(found)).read_text("utf-8")) if readable else {}
+    if model is not None and model.generation_config is not None:
+        settings = model.generation_config.to_dict()
     return {name: settings[name] for name, idle in CHANGING.items() if settings.get(name) not in (None, idle, [], {})}
 
 
