@@ -168,8 +168,8 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
         for runner in runners:
             opened.callback(runner.close)
         target, *drafts = runners
-        drafter = (ModelDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, target.tokenizer, *drafter, ignored_settings=_ignored_settings(options))
+        drafter, load = (ModelDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
+        yield Bench(target, target.tokenizer, drafter, load, _ignored_settings(options))
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:
