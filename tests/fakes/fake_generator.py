@@ -128,6 +128,8 @@ class Generator:
             output = self.model[0].ttnn_decode_forward(*staged, kv_cache=kv_cache, on_device_logits=sampling)
             output = self._sample(output, staged[0]) if sampling else output
             ttnn.end_trace_capture(self.mesh_device, trace_id, cq_id=0)
+            if sampling:
+                self.model[0].sampling.capture()
             self.trace_ids_decode[sampling] = {0: trace_id}
             self.trace_inputs_decode[sampling], self.trace_output_decode[sampling] = staged, [output]
         if reset or not sampling:

@@ -56,6 +56,22 @@ class TransformerBlock:
         return run("mlp", rest, x, attended, ffn_norm, gate, up, down)
 
 
+class Sampling:
+    """Upstream's on-device sampling, as far as it holds a trace of its own, which no Generator releases."""
+
+    def __init__(self, mesh_device):
+        self.mesh_device, self.traces = mesh_device, []
+
+    def capture(self):
+        trace_id = ttnn.begin_trace_capture(self.mesh_device, cq_id=0)
+        ttnn.end_trace_capture(self.mesh_device, trace_id, cq_id=0)
+        self.traces.append(trace_id)
+
+    def reset_trace(self):
+        while self.traces:
+            ttnn.release_trace(self.mesh_device, self.traces.pop())
+
+
 class Transformer:
     _supports_on_device_sampling = True
 
@@ -73,6 +89,7 @@ class Transformer:
         prefetcher=None,
     ):
         self.args, self.mesh_device, self.vocab_size = args, mesh_device, args.vocab_size
+        self.sampling = Sampling(mesh_device)
         angles = torch.outer(
             torch.arange(args.max_seq_len), 10000.0 ** -(torch.arange(0, args.head_dim, 2) / args.head_dim)
         )

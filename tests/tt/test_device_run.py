@@ -53,6 +53,7 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     record = run_on_device(mesh, device_case(folder, users=users, enable_trace=enable_trace))
     check_record(record)
     assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
+    assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
     assert record["created"] and len(record["summary"]["speedup_runs"]) == 1

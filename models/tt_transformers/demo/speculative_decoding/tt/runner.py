@@ -129,6 +129,9 @@ class TTModelRunner:
                 steps.popitem()[1].release()
         finally:
             if model is not None:
+                sampling = getattr(model.transformer, "sampling", None)
+                if sampling is not None:
+                    sampling.reset_trace()  # a trace of its own, which no Generator releases
                 model.transformer, model.kv_cache = None, []
                 gc.collect()  # upstream's modules are full of cycles
 
