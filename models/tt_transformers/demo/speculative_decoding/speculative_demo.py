@@ -66,8 +66,8 @@ def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, js
     """Load, compare every prompt, show and write the result."""
     with open_bench(options) as bench:
         comparison = Comparison(bench, [options])
-        with terminal.status(console, "warming up both arms"):
-            comparison.warm_up()
+        console.print("warming up both arms")
+        comparison.warm_up()
         watched_run(comparison, bench, console, quiet=quiet)
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
     try:
@@ -85,11 +85,11 @@ def show(record: dict[str, Any], console: Any, *, show_rounds: bool) -> None:
         for row in record["prompts"]:
             console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
     console.print()
-    console.print(terminal.result_table(record))
+    console.print(terminal.styled(terminal.result_table(record)))
     console.print(terminal.styled(terminal.verdict(record)))
     if record["summary"]["drafted"]:
         console.print()
-        console.print(terminal.rounds_table(record))
+        console.print(terminal.styled(terminal.rounds_table(record)))
 
 
 def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
@@ -99,11 +99,10 @@ def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bo
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
         categories = ", ".join(request.prompt.category for request in batch)
         heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
-        if quiet:
-            console.print(terminal.styled(heading))
-            return None
         finish()
-        console.rule(terminal.styled(heading), align="left", style="dim")
+        console.print(terminal.styled(heading, "bold"))
+        if quiet:
+            return None
         streams.append(terminal.StreamedText(console, decoder(bench.tokenizer)))
         return streams[-1]
 

@@ -87,7 +87,7 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
 def show(record: dict[str, Any], path: Path) -> None:
     """On the terminal, in that file, and where tt-metal's CI looks."""
     console = terminal.make_console()
-    console.print(terminal.result_table(record))
+    console.print(terminal.styled(terminal.result_table(record)))
     console.print(terminal.styled(terminal.verdict(record)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, path)
