@@ -183,10 +183,8 @@ def _head_token_ids(options: RunOptions) -> list[int] | None:
     head = options.draft_head
     if head is None:
         return None
-    if head.ids_file is not None:
-        return token_ids_from_file(head.ids_file)
+    if head.size is None:
+        return token_ids_from_file(head.file)
     from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 
-    # A DraftHead has these two, or a file of ids; and only a draft model has one.
-    text, size = cast(str, head.text_file), cast(int, head.size)
-    return most_frequent_token_ids(text, load_tokenizer(cast(str, options.draft)), size)
+    return most_frequent_token_ids(head.file, load_tokenizer(cast(str, options.draft)), head.size)
