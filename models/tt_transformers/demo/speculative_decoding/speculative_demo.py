@@ -94,26 +94,21 @@ def show(record: dict[str, Any], console: Any, *, show_rounds: bool) -> None:
 
 def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
     """Run it with a heading per batch; the text of each batch's first prompt streams unless `quiet`."""
-    streams: list[terminal.StreamedText] = []
+    stream = None if quiet else terminal.StreamedText(console, decoder(bench.tokenizer))
 
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
+        if stream and done:
+            stream.finish()
         categories = ", ".join(request.prompt.category for request in batch)
         heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
-        finish()
         console.print(terminal.styled(heading, "bold"))
-        if quiet:
-            return None
-        streams.append(terminal.StreamedText(console, decoder(bench.tokenizer)))
-        return streams[-1]
+        return stream
 
-    def finish() -> None:
-        if streams:
-            streams.pop().finish()
-
-    if not quiet:
+    if stream:
         terminal.show_legend(console)
     comparison.run(watch)
-    finish()
+    if stream:
+        stream.finish()
 
 
 def pytest_generate_tests(metafunc: Any) -> None:

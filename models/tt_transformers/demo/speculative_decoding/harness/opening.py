@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -46,24 +45,25 @@ class Bench:
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
-        drafter = self._drafter(options.drafter) if options.num_draft_tokens > 0 else None
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
         if isinstance(lookahead, AutoLookahead):
             lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
         return SpeculativeGenerator(
             self.target,
-            drafter,
+            self._drafter(options),
             lookahead=lookahead,
             sampling=options.sampling,
             verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=self.tokenizer,
         )
 
-    def _drafter(self, name: str) -> Drafter:
-        if name == "prompt-lookup":
+    def _drafter(self, options: RunOptions) -> Drafter | None:
+        if options.num_draft_tokens == 0:
+            return None
+        if options.drafter == "prompt-lookup":
             return PromptLookupDrafter()
         draft = cast(Drafter, self.draft)  # opened, as the options want one
-        return lookup_first(draft) if name == "hybrid" else draft
+        return lookup_first(draft) if options.drafter == "hybrid" else draft
 
     @property
     def loads(self) -> dict[str, Any]:
@@ -96,8 +96,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         target, tokenizer = _torch_runner(opened, options, options.target)
         draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        ignored = settings_of_generate(target.model)
-        if ignored:
+        if ignored := settings_of_generate(target.model):
             named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
             say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")
         yield Bench(target, tokenizer, draft, draft_load, ignored)
@@ -111,8 +110,13 @@ def _torch_runner(
 
     with watch_load(model_id) as watch:
         model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
-        size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
-        runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, **size)
+        runner = TorchModelRunner(
+            model,
+            name=model_id,
+            max_seq_len=options.max_seq_len,
+            max_users=options.batch_size,
+            head_token_ids=head_token_ids,
+        )
         opened.callback(runner.close)
         runner.warmup([1])
     runner.load = described(watch.load, model)
@@ -128,17 +132,15 @@ def _torch_draft(
 ) -> tuple[Drafter | None, ModelLoad | None]:
     from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 
-    if options.drafter == "prompt-lookup":
-        return None, None
-    if options.draft_file is not None:
-        path = Path(options.draft_file)
+    if (path := options.draft_file) is not None:
         with watch_load(path.stem) as watch:
             drafter = FeatureDrafter.from_file(path, target)
         opened.callback(drafter.close)
         return drafter, replace(watch.load, weights_mb=path.stat().st_size / 1e6)
-    name = cast(str, options.draft)  # options without a draft file name a draft model, or look up the prompt
-    runner, its_tokenizer = _torch_runner(opened, options, name, kept)
-    check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=name)
+    if options.draft is None:
+        return None, None
+    runner, its_tokenizer = _torch_runner(opened, options, options.draft, kept)
+    check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
     return ModelDrafter(runner), runner.load
 
 
@@ -154,7 +156,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
     requests = pair_requests(
         options.target,
-        options.draft if options.drafter != "prompt-lookup" else None,
+        options.draft,
         num_draft_tokens=lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens),
         sampling=not options.sampling.greedy,
         confidence_stop=lookahead.min_probability > 0.0,
@@ -180,11 +182,10 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
 
 def _head_token_ids(options: RunOptions) -> list[int] | None:
     """The output ids that the draft keeps; None: all."""
-    head = options.draft_head
-    if head is None:
+    if options.draft_head_file is None or options.draft is None:
         return None
-    if head.size is None:
-        return token_ids_from_file(head.file)
+    if options.draft_head_size is None:
+        return token_ids_from_file(options.draft_head_file)
     from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 
-    return most_frequent_token_ids(head.file, load_tokenizer(cast(str, options.draft)), head.size)
+    return most_frequent_token_ids(options.draft_head_file, load_tokenizer(options.draft), options.draft_head_size)

@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from loguru import logger
@@ -31,14 +31,8 @@ from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import E
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
-LEAST = {
-    "num_draft_tokens": 1,
-    "batch_size": 1,
-    "max_new_tokens": 1,
-    "max_seq_len": 2,
-    "repeat": 1,
-    "draft_head_size": 1,
-}
+LEAST = dict.fromkeys(("num_draft_tokens", "batch_size", "max_new_tokens", "repeat", "draft_head_size"), 1)
+LEAST |= {"max_seq_len": 2}
 MOST = {"num_draft_tokens": MAX_DRAFT_TOKENS}
 # Drafter -> what is said where it does not have what it needs.
 NEEDED = {
@@ -49,14 +43,6 @@ NEEDED = {
 }
 
 
-@dataclass(frozen=True)
-class DraftHead:
-    """Which output ids the draft model keeps: those listed in the file, or the `size` most frequent of its text."""
-
-    file: Path
-    size: int | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """One run: which models, on what, how they draft and decode, and what.
@@ -64,6 +50,8 @@ class RunOptions:
     Attributes:
         pair: its name, if the models are a named pair's.
         draft, draft_file: a draft model, or a feature draft of the target; of those at most one is used.
+        draft_head_file, draft_head_size: a trimmed draft's output ids: the file lists them, or they are the `size` most
+            frequent of its text.
         drafter, lookahead: see arguments.py. num_draft_tokens: K, or the most that the lookahead may ask for; 0 is the
             speculative loop with nothing drafted.
         device: cpu, cuda, or with backend "tt" the mesh. dtype: one of the backend's arguments.PRECISIONS.
@@ -77,7 +65,8 @@ class RunOptions:
     pair: str | None = None
     draft: str | None = None
     draft_file: Path | None = None
-    draft_head: DraftHead | None = None
+    draft_head_file: Path | None = None
+    draft_head_size: int | None = None
     drafter: str = "model"
     backend: str = "torch"
     device: str = "cpu"
@@ -182,7 +171,7 @@ def fitted(options: RunOptions, asked: int | None) -> RunOptions:
 
 
 def _models(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Which models, and who drafts: RunOptions' pair, target, draft, draft_file, draft_head and drafter."""
+    """Which models, and who drafts: RunOptions' pair, target, draft, draft_file, drafter and draft_head_*."""
     draft, file, drafter = arguments.draft, arguments.draft_file, arguments.drafter
     _refuse(draft and file, "--draft and --draft-file were both given; give one")
     _refuse(arguments.target and arguments.pair, "--pair and --target were both given; give one")
@@ -203,7 +192,8 @@ def _models(arguments: argparse.Namespace) -> dict[str, Any]:
         "draft": by_model,
         "draft_file": draft_file if drafter in ("feature", "hybrid") and not by_model else None,
         "drafter": drafter,
-        "draft_head": _draft_head(arguments, by_model),
+        "draft_head_file": _draft_head(arguments, by_model),
+        "draft_head_size": arguments.draft_head_size,
     }
 
 
@@ -214,15 +204,14 @@ def _file(arguments: argparse.Namespace, name: str, remedy: str = "") -> Path | 
     return path
 
 
-def _draft_head(arguments: argparse.Namespace, draft: str | None) -> DraftHead | None:
+def _draft_head(arguments: argparse.Namespace, draft: str | None) -> Path | None:
     ids, text, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
     if not ids and not text and size is None:
         return None
     _refuse(not draft, "a trimmed head is a draft model's, and there is none (not prompt-lookup's either); add --draft")
     right = bool(ids) != bool(text) and (size is None) == (not text)
     _refuse(not right, "give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
-    file = _file(arguments, "draft_head_ids") or _file(arguments, "draft_head_text")
-    return DraftHead(cast(Path, file), size)
+    return _file(arguments, "draft_head_ids") or _file(arguments, "draft_head_text")
 
 
 def _machine(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -66,15 +66,16 @@ class StreamedText:
     """Prints user 0's tokens as they come, each in the colour of its origin."""
 
     def __init__(self, console: Any, decode: Decode) -> None:
-        self.console, self._stream = console, TextStream(decode)
+        self.console, self._decode, self._stream = console, decode, TextStream(decode)
 
     def __call__(self, event: TokenEvent) -> None:
         if event.user == 0 and (text := self._stream.add(event.token)):
             self.console.print(styled(text, STYLES[event.origin]), end="", soft_wrap=True)
 
     def finish(self) -> None:
-        """The text has ended: show what was held back."""
+        """The text has ended: show what was held back; another may begin."""
         self.console.print(styled(self._stream.rest()), soft_wrap=True)
+        self._stream = TextStream(self._decode)
 
 
 def show_legend(console: Any) -> None:
