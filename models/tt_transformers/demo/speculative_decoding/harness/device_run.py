@@ -43,9 +43,7 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     # Different for runs of different kinds, so that none overwrites another's result.
     sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
     kind = f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}-{options.dtype}"
-    console = terminal.make_console()
-    console.print(terminal.styled(terminal.result_table(record)))
-    console.print(terminal.styled(terminal.verdict(record)))
+    terminal.make_console().print(terminal.styled(f"{terminal.result_table(record)}\n{terminal.verdict(record)}"))
     path = checked_output("the result", f"{RESULTS}/{kind}.json", make_folders=True)
     write_json(record, path)
     logger.info(f"written: {path}")

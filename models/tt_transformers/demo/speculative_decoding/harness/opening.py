@@ -21,9 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.speculative_generator impo
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+    from transformers import PreTrainedTokenizerBase
 
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
@@ -89,59 +87,39 @@ def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
 @contextmanager
 def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_of_generate
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
+    from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+
+    def opened_runner(model_id: str, kept: list[int] | None = None) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
+        size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
+        with watch_load(model_id) as watch:
+            model, tokenizer = loading.load_model(model_id, device=options.device, dtype=options.dtype)
+            runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, **size)
+            opened.callback(runner.close)
+            runner.warmup([1])
+        runner.load = loading.described(watch.load, model)
+        return runner, tokenizer
 
     kept = _head_token_ids(options)
+    draft: Drafter | None = None
+    draft_load: ModelLoad | None = None
     with ExitStack() as opened:
-        target, tokenizer = _torch_runner(opened, options, options.target)
-        draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
+        target, tokenizer = opened_runner(options.target)
+        if options.draft_file is not None:
+            with watch_load(options.draft_file.stem) as watch:
+                draft = FeatureDrafter.from_file(options.draft_file, target.model)
+            opened.callback(draft.close)
+            draft_load = replace(watch.load, weights_mb=options.draft_file.stat().st_size / 1e6)
+        elif options.draft is not None:
+            runner, its_tokenizer = opened_runner(options.draft, kept)
+            check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
+            draft, draft_load = ModelDrafter(runner), runner.load
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        if ignored := settings_of_generate(target.model):
+        if ignored := loading.settings_of_generate(target.model):
             named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
             say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")
         yield Bench(target, tokenizer, draft, draft_load, ignored)
-
-
-def _torch_runner(
-    opened: ExitStack, options: RunOptions, model_id: str, head_token_ids: list[int] | None = None
-) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import described, load_model
-    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-
-    with watch_load(model_id) as watch:
-        model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
-        runner = TorchModelRunner(
-            model,
-            name=model_id,
-            max_seq_len=options.max_seq_len,
-            max_users=options.batch_size,
-            head_token_ids=head_token_ids,
-        )
-        opened.callback(runner.close)
-        runner.warmup([1])
-    runner.load = described(watch.load, model)
-    return runner, tokenizer
-
-
-def _torch_draft(
-    opened: ExitStack,
-    options: RunOptions,
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    kept: list[int] | None,
-) -> tuple[Drafter | None, ModelLoad | None]:
-    from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-
-    if (path := options.draft_file) is not None:
-        with watch_load(path.stem) as watch:
-            drafter = FeatureDrafter.from_file(path, target)
-        opened.callback(drafter.close)
-        return drafter, replace(watch.load, weights_mb=path.stat().st_size / 1e6)
-    if options.draft is None:
-        return None, None
-    runner, its_tokenizer = _torch_runner(opened, options, options.draft, kept)
-    check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
-    return ModelDrafter(runner), runner.load
 
 
 @contextmanager

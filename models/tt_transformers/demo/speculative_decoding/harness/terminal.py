@@ -80,7 +80,7 @@ class StreamedText:
 
 def show_legend(console: Any) -> None:
     """Which colour says what."""
-    console.print(styled("tokens: "), end="")
+    console.print("tokens: ", end="")
     console.print(styled("drafted and accepted", STYLES["accepted"]), end=", ")
     console.print(styled("the target's own after drafts (recovered, bonus)", STYLES["recovered"]), end=", undrafted\n")
 
