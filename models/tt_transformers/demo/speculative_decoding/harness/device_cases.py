@@ -34,28 +34,21 @@ DEMO_CASES: dict[str, dict[str, Any]] = {
     "1b-8b-greedy-batch4": {**_PAIR_8B, "users": 4},
     "ci-smoke": {"pair": "llama-1b-8b", "num_draft_tokens": 2, "num_prompts": 1, "max_new_tokens": 32},
 }
-HookAndTest: TypeAlias = tuple[Callable[[Any], None], Callable[..., None]]
+HookAndTest: TypeAlias = tuple[Callable[[Any], None], Callable[..., None]]  # pytest_generate_tests and a test
 
 
 def of_pair(pair: str, ks: Sequence[int], *, num_prompts: int = 2, timeout_s: int = 3600) -> HookAndTest:
-    """pytest_generate_tests and a test: the pair equals the stock target, with each number of draft tokens."""
+    """The pair equals the stock target, with each number of draft tokens."""
+    cases = {f"k{k}": {"pair": pair, "num_draft_tokens": k, "num_prompts": num_prompts} for k in ks}
 
-    def hook(metafunc: Any) -> None:
-        on_device(metafunc, "num_draft_tokens", {f"k{k}": k for k in ks}, timeout_s=timeout_s)
+    def test(case: dict[str, Any], optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None) -> None:
+        run_case(case, optimizations, mesh_device)
 
-    def test(
-        num_draft_tokens: int, optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None
-    ) -> None:
-        case: dict[str, Any] = {"num_draft_tokens": num_draft_tokens, "num_prompts": num_prompts}
-        record = run_on_device(mesh_device, sample_run(pair, optimizations=optimizations, **case))
-        check_record(record)
-        assert len(record["prompts"]) == num_prompts
-
-    return hook, test
+    return lambda metafunc: on_device(metafunc, cases, timeout_s=timeout_s), test
 
 
 def of_baseline(pair: str) -> HookAndTest:
-    """pytest_generate_tests and a test: the pair's stock target alone writes something; TTFT and rate are logged."""
+    """The pair's stock target alone writes something; TTFT and rate are logged."""
 
     def test(optimizations: str, mesh_device: Any, device_params: Any, reset_seeds: None) -> None:
         for request, result in run_baseline(mesh_device, sample_run(pair, optimizations=optimizations)):
@@ -66,18 +59,26 @@ def of_baseline(pair: str) -> HookAndTest:
     return on_device, test
 
 
-def on_device(metafunc: Any, name: str = "", cases: Mapping[str, Any] | None = None, *, timeout_s: int = 3600) -> None:
-    """Parametrize a test over the mesh, both precisions, and `cases` (test id -> value of its argument `name`), if any;
+def on_device(metafunc: Any, cases: Mapping[str, Any] | None = None, *, timeout_s: int = 3600) -> None:
+    """Parametrize a test over the mesh, both precisions, and `cases` (test id -> arguments of sample_run()), if any;
     timeout_s is pytest-timeout's, unless the command line says otherwise."""
     import pytest
 
     if cases is not None:
-        metafunc.parametrize(name, list(cases.values()), ids=list(cases))
+        metafunc.parametrize("case", list(cases.values()), ids=list(cases))
     precisions = [pytest.param(name, marks=pytest.mark.timeout(timeout_s)) for name in ("performance", "accuracy")]
     metafunc.parametrize("optimizations", precisions)
     metafunc.parametrize("device_params", [DEVICE_PARAMS], indirect=True, ids=["traces-of-both"])
     shape = mesh.MESH_SHAPES.get(mesh.mesh_name(), (1, 1))  # tt-metal's fixture refuses a mesh that is not there
     metafunc.parametrize("mesh_device", [shape], indirect=True, ids=[mesh.mesh_name()])
+
+
+def run_case(case: dict[str, Any], optimizations: str, mesh_device: Any) -> None:
+    """The stock target, then the pair, on the same prompts: lossless up to near-ties."""
+    options = sample_run(**case, optimizations=optimizations)
+    record = run_on_device(mesh_device, options)
+    check_record(record)
+    assert len(record["prompts"]) == len(options.prompts)
 
 
 def sample_run(

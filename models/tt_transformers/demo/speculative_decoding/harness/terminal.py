@@ -199,11 +199,8 @@ def verdict(record: dict[str, Any]) -> str:
             f"Speculation {paid} on this machine: {total['decode_s']:.1f} s of decoding instead of "
             f"{total['baseline_decode_s']:.1f} s for the same prompts, {total['speedup']:.2f}x."
         )
-    parted = [
-        f"{row['category']} at token {row['first_divergence']}, gap {row['divergence_top2_gap']:.3f}"
-        for row in record["prompts"]
-        if row["identical"] is False
-    ]
+    where = "{category} at token {first_divergence}, gap {divergence_top2_gap:.3f}"
+    parted = [where.format(**row) for row in record["prompts"] if row["identical"] is False]
     if parted:
         sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
     if total["alpha"] is None:
