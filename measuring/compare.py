@@ -39,12 +39,10 @@ from models.tt_transformers.demo.speculative_decoding.harness.comparison import 
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
-    MISSING,
     Column,
-    ScreenTable,
     make_console,
-    number,
-    speedup,
+    same_of_all,
+    screen_table,
     styled,
 )
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_model
@@ -98,7 +96,7 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
 
 def show(record: dict[str, Any], console: Any) -> None:
     """The tables."""
-    console.print(compare_table(record))
+    console.print(styled(compare_table(record)))
     runs, peers = [Run(run, record) for run in record["runs"]], record["peers"]
     if any(run.k == "auto" for run in runs):
         console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
@@ -177,42 +175,27 @@ def _assistant(bench: Bench, entered: LineUp) -> PreTrainedModel | None:
     return load_model(entered.assistant, device=base.device, dtype=base.dtype)[0]
 
 
-def compare_table(record: dict[str, Any]) -> ScreenTable:
+def compare_table(record: dict[str, Any]) -> str:
     """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included, and there is
     none where the text is another.
     """
     columns = [
-        Column("arm"),
-        Column("tok/s\nplain", 2),
-        Column("tok/s", 1),
-        Column("speedup"),
-        Column("predicted", 3),
-        Column("accept-\nance", 4),
-        Column("tokens/\nround", 5),
-        Column("identical"),
+        Column("arm", "arm"),
+        Column("tok/s\nplain", "baseline_decode_tps", "{:.1f}", rank=2),
+        Column("tok/s", "decode_tps", "{:.1f}", rank=1),
+        Column("speedup", "speedup", "{:.2f}x"),
+        Column("predicted", "predicted_speedup", "{:.2f}x", rank=3),
+        Column("accept-\nance", "acceptance_rate", "{:.2f}", rank=4),
+        Column("tokens/\nround", "tokens_per_round", "{:.2f}", rank=5),
+        Column("identical", "same"),
     ]
-    rows = []
-    for run in record["runs"]:
-        total = run["summary"]
-        rows.append(
-            (
-                run["arm"],
-                number(total["baseline_decode_tps"], 1),
-                number(total["decode_tps"], 1),
-                speedup(total["speedup"]),
-                speedup(total["predicted_speedup"]),
-                number(total["acceptance_rate"], 2),
-                number(total["tokens_per_round"], 2),
-                MISSING if total["identical"] is None else f"{total['identical']}/{total['prompts']}",
-            )
-        )
+    rows = [{**run["summary"], "arm": run["arm"], "same": same_of_all(run["summary"])} for run in record["runs"]]
     for peer in record["peers"]:
         total = peer["summary"]
-        name, same = f"transformers {peer['peer']}", f"{total['identical']}/{total['prompts']}"
         ranked = total["request_speedup"] if same_text(peer["prompts"]) else None
-        speeds = (number(total["decode_tps"], 1), speedup(ranked))
-        rows.append((name, MISSING, *speeds, MISSING, MISSING, MISSING, same))
-    return ScreenTable("every arm against plain decoding of the same prompts, same run", columns, rows)
+        name = f"transformers {peer['peer']}"
+        rows.append({"arm": name, "decode_tps": total["decode_tps"], "speedup": ranked, "same": same_of_all(total)})
+    return screen_table("every arm against plain decoding of the same prompts, same run", columns, rows)
 
 
 if __name__ == "__main__":

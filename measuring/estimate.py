@@ -16,8 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from measuring.agreement import Agreement, KEstimate, Prediction, estimate_k, predict, read_refpt
 from measuring.break_even import Choice, break_even_alpha
 from measuring.published_speeds import DEVICES, SOURCE, published_pair
@@ -27,7 +25,13 @@ from models.tt_transformers.demo.speculative_decoding.harness.command import MAT
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.record import write_json
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, number, speedup, styled
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
+    Column,
+    figure,
+    make_console,
+    screen_table,
+    styled,
+)
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace, console: Any) -> None:
         if json_file is not None:
             write_json(record, json_file)
     finally:  # whatever became of the file
-        console.print(estimate_table(record))
+        console.print(styled(estimate_table(record)))
         console.print(styled(conclusion(record)))
 
 
@@ -198,30 +202,25 @@ def estimate_record(
     }
 
 
-def estimate_table(record: dict[str, Any]) -> Table:
+def estimate_table(record: dict[str, Any]) -> str:
     """One row per K."""
-    title = styled(f"{record['draft']} drafting for {record['target']}, estimated")
-    table = Table(title=title, title_justify="left")
-    for heading in ("K", "acceptance", "tokens/round", "predicted speedup", "break-even alpha"):
-        table.add_column(heading, justify="right")
-    for row in record["by_k"]:
-        table.add_row(
-            str(row["k"]),
-            number(row["acceptance_rate"], 2),
-            number(row["tokens_per_round"], 2),
-            speedup(row["speedup"]),
-            number(row["break_even_alpha"], 3),
-        )
-    return table
+    columns = [
+        Column("K", "k"),
+        Column("acceptance", "acceptance_rate", "{:.2f}"),
+        Column("tokens/round", "tokens_per_round", "{:.2f}"),
+        Column("predicted speedup", "speedup", "{:.2f}x"),
+        Column("break-even alpha", "break_even_alpha", "{:.3f}"),
+    ]
+    return screen_table(f"{record['draft']} drafting for {record['target']}, estimated", columns, record["by_k"])
 
 
 def conclusion(record: dict[str, Any]) -> str:
     """In words; what was not given is not claimed."""
+    alpha, on_own_text = (figure(record[name], "{:.3f}") for name in ("alpha", "alpha_on_own_text"))
     parts = [
         f"Over {record['positions']} positions the draft's first choice is the target's with probability "
-        f"{number(record['alpha'], 3)} (alpha); {number(record['alpha_on_own_text'], 3)} where the text is the "
-        f"target's own choice; the draft's five best hold the target's choice with probability "
-        f"{record['draft_top5_rate']:.3f}."
+        f"{alpha} (alpha); {on_own_text} where the text is the target's own choice; the draft's "
+        f"five best hold the target's choice with probability {record['draft_top5_rate']:.3f}."
     ]
     if record["best"] is None:
         parts.append("No speedup is predicted: c was not given (--c, --target-tps with --draft-tps, or --published).")

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from measuring import compare
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import number, speedup
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import figure
 
 DEFAULTS = ["--k", "1,2,auto", "--repeat", "1", "--max-new-tokens", "64", "--no-peers", "--quiet"]
 
@@ -45,7 +45,7 @@ def main() -> None:
             table.add_column(f"T = {temperature}", justify="right")
             for run in measured(temperature, options, Path(folder)):
                 total = run["summary"]
-                cell = f"{speedup(total['speedup'])} ({number(total['acceptance_rate'], 2)})"
+                cell = f"{figure(total['speedup'], '{:.2f}x')} ({figure(total['acceptance_rate'], '{:.2f}')})"
                 rows.setdefault(run["arm"], []).append(cell)
     for arm, cells in rows.items():
         table.add_row(arm, *cells)

@@ -19,6 +19,7 @@ from measuring.reports.arms import auto_by_category
 from measuring.reports.document import Bullets, Section, Table, report_table, to_markdown
 from measuring.reports.page import page
 from measuring.results import Run
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
 
 HOSTILE = (
     "<script>alert(1)</script> **bold** | pipe [x](y)",
@@ -83,7 +84,7 @@ def test_names_are_literal_on_a_terminal():
         assert f"prompt-lookup: {name} " in text
     assert text.startswith(HOSTILE[1]) and text.count("[red]x[/red]") == 2
     estimate = {"draft": HOSTILE[0], "target": HOSTILE[1], "by_k": []}
-    assert f"{HOSTILE[0]} drafting for {HOSTILE[1]}, estimated" in " ".join(shown(estimate_table(estimate)).split())
+    assert f"{HOSTILE[0]} drafting for {HOSTILE[1]}, estimated" in shown(styled(estimate_table(estimate)))
 
 
 TEXTS = st.text(alphabet="\\`*_[]()<>{}!&;#~|+-=.:1a bé\"'/$\n", min_size=1, max_size=24).filter(str.strip)

@@ -17,20 +17,15 @@ from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
 from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
-from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
+from models.tt_transformers.demo.speculative_decoding.harness.opening import open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
-# Subcommand -> its module, which lies beside the package's tree: a copy of this folder alone does not have it.
-SUBCOMMANDS = {
-    "compare": "measuring.compare",
-    "report": "measuring.report",
-    "estimate": "measuring.estimate",
-    "train_draft": "training.train_draft",
-}
+# Subcommand -> the folder of its module: beside the package's tree, so a copy of this folder alone does not have it.
+SUBCOMMANDS = {"compare": "measuring", "report": "measuring", "estimate": "measuring", "train_draft": "training"}
 
 
 @command
@@ -43,33 +38,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.list_pairs:
         print(pair_listing())
         return MATCHED
-    shown = {"show_rounds": arguments.show_rounds, "quiet": arguments.quiet, "json_file": json_file(arguments)}
+    file = json_file(arguments)
     options = fitted(checked(arguments), arguments.max_seq_len)
-    return run(options, terminal.make_console(), **shown)
+    return run(options, show_rounds=arguments.show_rounds, quiet=arguments.quiet, json_file=file)
 
 
 def subcommand(name: str) -> Any:
     """Its main(); BadInput if it is not here."""
-    package = SUBCOMMANDS[name].split(".")[0]
+    package = SUBCOMMANDS[name]
     try:
-        return importlib.import_module(SUBCOMMANDS[name]).main
+        return importlib.import_module(f"{package}.{name}").main
     except ModuleNotFoundError as error:
-        if error.name not in (package, SUBCOMMANDS[name]):
+        if error.name not in (package, f"{package}.{name}"):
             raise
-        raise BadInput(
-            f"{name} is not part of this folder: it lives in {package}/ at the root of the speculative decoding "
-            "repository; run it from there"
-        ) from error
+        place = f"it lives in {package}/ at the root of the speculative decoding repository; run it from there"
+        raise BadInput(f"{name} is not part of this folder: {place}") from error
 
 
-def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, json_file: Path | None) -> int:
-    """Load, compare every prompt, show and write the result."""
+def run(options: RunOptions, *, show_rounds: bool, quiet: bool, json_file: Path | None) -> int:
+    """Load, compare every prompt, show and write the result; returns the exit status."""
+    console = terminal.make_console()
     with open_bench(options) as bench:
-        comparison = Comparison(bench, [options])
-        with terminal.status(console, "warming up both arms"):
-            comparison.warm_up()
-        watched_run(comparison, bench, console, quiet=quiet)
-        record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
+        comparison, decode = Comparison(bench, [options]), decoder(bench.tokenizer)
+        console.print("warming up both arms")
+        comparison.warm_up()
+        watched_run(comparison, console, None if quiet else terminal.StreamedText(console, decode))
+        record = result_file(run_record(options, comparison.compared[0], decode), bench)
     try:
         if json_file is not None:
             write_json(record, json_file)
@@ -79,57 +73,47 @@ def run(options: RunOptions, console: Any, *, show_rounds: bool, quiet: bool, js
     return MATCHED if comparison.matched else DIFFERED
 
 
-def show(record: dict[str, Any], console: Any, *, show_rounds: bool) -> None:
+def show(record: dict[str, Any], console: Any, *, show_rounds: bool = False) -> None:
     """The tables and the verdict."""
     if show_rounds:
         for row in record["prompts"]:
             console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
-    console.print()
-    console.print(terminal.result_table(record))
-    console.print(terminal.styled(terminal.verdict(record)))
+    texts = [terminal.result_table(record), terminal.verdict(record)]
     if record["summary"]["drafted"]:
-        console.print()
-        console.print(terminal.rounds_table(record))
+        texts += ["", terminal.rounds_table(record)]
+    console.print(terminal.styled("\n".join(["", *texts])))
 
 
-def watched_run(comparison: Comparison, bench: Bench, console: Any, *, quiet: bool) -> None:
-    """Run it with a heading per batch; the text of each batch's first prompt streams unless `quiet`."""
-    streams: list[terminal.StreamedText] = []
+def watched_run(comparison: Comparison, console: Any, stream: terminal.StreamedText | None) -> None:
+    """Run it with a heading per batch, and the text of each batch's first prompt as it comes if there is a stream."""
 
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
+        if stream and done:
+            stream.finish()
         categories = ", ".join(request.prompt.category for request in batch)
         heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
-        if quiet:
-            console.print(terminal.styled(heading))
-            return None
-        finish()
-        console.rule(terminal.styled(heading), align="left", style="dim")
-        streams.append(terminal.StreamedText(console, decoder(bench.tokenizer)))
-        return streams[-1]
+        console.print(terminal.styled(heading, "bold"))
+        return stream
 
-    def finish() -> None:
-        if streams:
-            streams.pop().finish()
-
-    if not quiet:
+    if stream:
         terminal.show_legend(console)
     comparison.run(watch)
-    finish()
+    if stream:
+        stream.finish()
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
     """pytest's hook: the demo's cases on a device. (So that this file needs no pytest to be a command line.)"""
     from models.tt_transformers.demo.speculative_decoding.harness.device_cases import DEMO_CASES, on_device
 
-    on_device(metafunc, "case", DEMO_CASES, timeout_s=7200)
+    on_device(metafunc, DEMO_CASES, timeout_s=7200)
 
 
 def test_speculative_demo(case, optimizations, mesh_device, device_params, reset_seeds):
-    """The pytest demo on a device: the stock target, then the pair, on the same prompts; lossless up to near-ties."""
-    from models.tt_transformers.demo.speculative_decoding.harness.device_cases import check_record, sample_run
-    from models.tt_transformers.demo.speculative_decoding.harness.device_run import run_on_device
+    """The pytest demo on a device."""
+    from models.tt_transformers.demo.speculative_decoding.harness.device_cases import run_case
 
-    check_record(run_on_device(mesh_device, sample_run(**case, optimizations=optimizations)))
+    run_case(case, optimizations, mesh_device)
 
 
 if __name__ == "__main__":

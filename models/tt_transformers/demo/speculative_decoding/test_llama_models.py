@@ -5,6 +5,4 @@
 
 from models.tt_transformers.demo.speculative_decoding.harness import device_cases
 
-pytest_generate_tests, test_pair_equals_the_stock_target = device_cases.of_pair(
-    "llama-1b-3b", (1, 2, 3, 4), num_prompts=2
-)
+pytest_generate_tests, test_pair_equals_the_target = device_cases.of_pair("llama-1b-3b", (1, 2, 3, 4))

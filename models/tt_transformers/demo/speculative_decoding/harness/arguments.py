@@ -32,13 +32,10 @@ def parser() -> Parser:
     add("--list-pairs", action="store_true", help="print the named pairs and end")
     add("--target", metavar="ID_OR_PATH", help="any Hugging Face causal LM instead of a pair")
     add("--draft", metavar="ID_OR_PATH", help="a small model with the same tokenizer as the target")
-    add(
-        "--drafter",
-        choices=DRAFTERS,
-        help="who drafts: a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the "
-        "text repeats itself and the draft model or feature draft elsewhere (default: the draft model if there is one, "
-        "else hybrid if there is a feature draft, else prompt-lookup)",
+    who = (
+        "a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text repeats itself"
     )
+    add("--drafter", choices=DRAFTERS, help=f"{who} (default: what is there: model, hybrid of a feature draft, lookup)")
     add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")
@@ -46,37 +43,21 @@ def parser() -> Parser:
     add("--backend", choices=["torch", "tt"], default="torch", help="torch: CPU or CUDA; tt: Tenstorrent")
     add("--device", default="cpu", help="torch backend: cpu (default) or cuda")
     add("--dtype", help=" ".join(f"{b}: {' or '.join(p)} (default: {p[0]})." for b, p in PRECISIONS.items()))
-    add(
-        "--max-seq-len",
-        type=int,
-        metavar="N",
-        help=f"prompt and new tokens (default: {DEFAULT_SEQ_LEN}, or what the models know if less)",
-    )
+    known = f"{DEFAULT_SEQ_LEN}, or what the models know if less"
+    add("--max-seq-len", type=int, metavar="N", help=f"prompt and new tokens (default: {known})")
 
     add = top.add_argument_group("decoding").add_argument
-    add(
-        "-k",
-        "--num-draft-tokens",
-        type=int,
-        metavar="K",
-        help=f"tokens drafted per round, 1 to {MAX_DRAFT_TOKENS}; the most that adaptive and auto may draft "
-        f"(default: {DEFAULT_K} where fixed)",
-    )
-    add(
-        "--lookahead",
-        choices=LOOKAHEADS,
-        help="fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain "
-        "decoding (default: fixed for the Llama pairs and where K is given, else auto)",
-    )
+    k = f"tokens drafted per round (1 to {MAX_DRAFT_TOKENS}), or the most of them (default: {DEFAULT_K} where fixed)"
+    add("-k", "--num-draft-tokens", type=int, metavar="K", help=k)
+    how = "fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain decoding"
+    usual = "fixed for the Llama pairs and where K is given, else auto"
+    add("--lookahead", choices=LOOKAHEADS, help=f"{how} (default: {usual})")
     add("--batch-size", type=int, default=1, metavar="B", help="prompts generated together (default: 1)")
     add("--temperature", type=float, default=0.0, help="0 is greedy (default); otherwise tokens are sampled")
     add("--top-k", type=int, default=0, metavar="N", help="sample from the N likeliest; 0: all (default)")
     add("--top-p", type=float, default=1.0, metavar="P", help="sample from the likeliest P of mass (default: 1)")
-    add(
-        "--exact",
-        action="store_true",
-        help="both arms run every forward K + 1 rows wide, so that low precision rounds alike; then demand identity",
-    )
+    wide = "both arms run every forward K + 1 rows wide, so that low precision rounds alike; then demand identity"
+    add("--exact", action="store_true", help=wide)
     add("--max-new-tokens", type=int, default=128, metavar="N", help="per prompt (default: 128)")
     add("--stop", action="append", default=[], metavar="TEXT", help="end at this text (may be repeated)")
     add("--seed", type=int, default=0, help="of the random generators (default: 0)")

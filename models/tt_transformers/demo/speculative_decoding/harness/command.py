@@ -10,8 +10,7 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeAlias
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
@@ -42,33 +41,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Main) -> Main:
-    """`main`, whose BadInput and ModelFailure become one line and an exit status."""
+    """`main`, whose BadInput and ModelFailure become one line and an exit status. Meanwhile standard output shows "?"
+    for what its encoding does not have."""
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
-        with _forgiving_output():
-            try:
-                return main(argv)
-            except (BadInput, ModelFailure) as error:
-                say("error", error)
-                return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
+        stream, errors = sys.stdout, getattr(sys.stdout, "errors", None)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+        try:
+            return main(argv)
+        except (BadInput, ModelFailure) as error:
+            say("error", error)
+            return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
+        finally:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=errors)
 
     return run
-
-
-@contextmanager
-def _forgiving_output() -> Iterator[None]:
-    """Standard output shows "?" for what its encoding does not have; it is left as it was found."""
-    stream = sys.stdout
-    if not isinstance(stream, io.TextIOWrapper):
-        yield
-        return
-    before = stream.errors
-    stream.reconfigure(errors="replace")
-    try:
-        yield
-    finally:
-        stream.reconfigure(errors=before)
 
 
 def entry(main: Main) -> int:
@@ -77,8 +67,7 @@ def entry(main: Main) -> int:
         try:
             return main(None)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            print(end="", flush=True)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

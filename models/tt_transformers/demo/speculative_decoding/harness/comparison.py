@@ -78,9 +78,8 @@ class PromptComparison:
         theirs = self.baseline_tokens
         if self.identical is not False or theirs is None:
             return None
-        pairs = zip(self.tokens, theirs)
-        shorter = min(len(self.tokens), len(theirs))
-        return next((index for index, (ours, other) in enumerate(pairs) if ours != other), shorter)
+        apart = (index for index, (ours, other) in enumerate(zip(self.tokens, theirs)) if ours != other)
+        return next(apart, min(len(self.tokens), len(theirs)))
 
     def measure_gap(self, target: ModelRunner) -> None:
         """How near a tie it was where the arms part, if they do: by how much the target's best next token wins."""
@@ -118,17 +117,14 @@ class Comparison:
     ) -> None:
         self.bench, self.options = bench, arms[0]
         generators = [bench.generator(options) for options in arms]
-        self._arms = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
+        speculative = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
         if baseline is None and self.options.with_baseline:
             baseline = make_arm(generators[0], self.options, plain=True)
-        self._baseline, self._beside = baseline, list(beside)
+        self._plain: list[Arm[GenerationResult]] = [baseline] if baseline else []
+        self._turns: list[Arm[Any]] = [*self._plain, *speculative, *beside]
         self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
         self.compared: list[list[PromptComparison]] = [[] for _ in arms]
         self.beside_results: list[list[list[Any]]] = [[] for _ in beside]
-
-    @property
-    def _turns(self) -> list[Arm[Any]]:
-        return [*([self._baseline] if self._baseline else []), *self._arms, *self._beside]
 
     def warm_up(self) -> None:
         """Every arm on a short piece of the first batch, so that no clock sees a first time."""
@@ -148,24 +144,24 @@ class Comparison:
             self._run_batch(batch, number, watch(batch, start) if watch is not None else None)
 
     def _run_batch(self, batch: Sequence[TokenizedPrompt], number: int, on_token: OnToken | None) -> None:
-        turns = self._turns
-        runs: list[list[list[Any]]] = [[[] for _ in batch] for _ in turns]  # [arm][prompt][repeat]
+        turns = len(self._turns)
+        runs: list[list[list[Any]]] = [[[] for _ in batch] for _ in self._turns]  # [arm][prompt][repeat]
         for repeat in range(self.options.num_repeats):
-            for turn in range(len(turns)):
-                index = (turn + repeat + number) % len(turns)  # each time another one begins
+            for turn in range(turns):
+                index = (turn + repeat + number) % turns  # each time another one begins
                 watcher = on_token if repeat == 0 else None
-                results = turns[index](batch, self.options.max_new_tokens, watcher)
+                results = self._turns[index](batch, self.options.max_new_tokens, watcher)
                 for of_prompt, result in zip(runs[index], results, strict=True):
                     of_prompt.append(result)
-        plain = runs.pop(0) if self._baseline else [[] for _ in batch]
+        plain = runs.pop(0) if self._plain else [[] for _ in batch]
         greedy = self.options.sampling.greedy
         for compared, ours in zip(self.compared, runs):
             for request, speculative, baseline in zip(batch, ours, plain, strict=True):
                 comparison = PromptComparison(request, number, greedy, speculative, baseline)
                 comparison.measure_gap(self.bench.target)
                 compared.append(comparison)
-        for results, repeats in zip(self.beside_results, runs[len(self._arms) :], strict=True):
-            results.extend(repeats)
+        for results, repeats in zip(self.beside_results, runs[len(self.compared) :], strict=True):
+            results += repeats
 
     @property
     def matched(self) -> bool:

@@ -9,7 +9,6 @@ import importlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -18,6 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
@@ -27,28 +27,27 @@ from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_st
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 
 RESULTS = "generated/speculative_decoding"
-# upstream's name of a measurement -> ours
-_MEASUREMENTS = {"decode_t/s/u": "decode_tps", "baseline_decode_t/s/u": "baseline_decode_tps"}
-_MEASUREMENTS |= {name: name for name in ("speedup", "acceptance_rate", "tokens_per_round")}
+_FIGURES = ("decode_tps", "baseline_decode_tps", "speedup", "acceptance_rate", "tokens_per_round")
 
 
 def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
-    """Baseline, pair, table, JSON; returns the result record (record.py). Everything opened is closed again."""
+    """Baseline, pair, table, JSON, and what tt-metal's CI looks for; returns the result record (record.py). Everything
+    opened is closed again."""
     plain = run_baseline(mesh_device, options)
     if options.enable_trace is None:
         options = replace(options, enable_trace=safe_to_trace(mesh_device))
     with open_on_mesh(options, mesh_device) as bench:
         comparison = Comparison(bench, [options], baseline=recorded_arm(plain))
-
-        def watch(batch: Sequence[TokenizedPrompt], done: int) -> None:
-            logger.info(f"prompts {done + 1} to {done + len(batch)} of {len(plain)}")
-
-        comparison.run(watch)
+        comparison.run(lambda batch, done: logger.info(f"from prompt {done + 1} of {len(plain)}"))
         record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
     # Different for runs of different kinds, so that none overwrites another's result.
     sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
     kind = f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}-{options.dtype}"
-    show(record, Path(RESULTS) / f"{kind}.json")
+    terminal.make_console().print(terminal.styled(f"{terminal.result_table(record)}\n{terminal.verdict(record)}"))
+    path = checked_output("the result", f"{RESULTS}/{kind}.json", make_folders=True)
+    write_json(record, path)
+    logger.info(f"written: {path}")
+    save_benchmark_data(record)
     return record
 
 
@@ -69,30 +68,28 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     that is slower than it need be would flatter the pair.
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
-    limits: dict[str, Any] = {"max_seq_len": options.max_seq_len}
-    stock = open_stock(mesh_device, options.target, optimizations=options.dtype, enable_trace=traced, **limits)
+    stock = open_stock(
+        mesh_device,
+        options.target,
+        max_seq_len=options.max_seq_len,
+        optimizations=options.dtype,
+        enable_trace=traced,
+    )
     with closing(stock):
         stock.warmup([1], argmax_only=options.sampling.greedy)
-        requests = tokenized(options.prompts, stock.tokenizer, **limits)
-        ends: dict[str, Any] = {"stop_token_ids": stock.eos_token_ids, "decode": decoder(stock.tokenizer)}
-        stop = StopConditions(max_new_tokens=options.max_new_tokens, **limits, **ends)
+        requests = tokenized(options.prompts, stock.tokenizer, max_seq_len=options.max_seq_len)
+        stop = StopConditions(
+            max_new_tokens=options.max_new_tokens,
+            max_seq_len=options.max_seq_len,
+            stop_token_ids=stock.eos_token_ids,
+            decode=decoder(stock.tokenizer),
+        )
         results = []
         for number, request in enumerate(requests):
             logger.info(f"plain decoding, prompt {number + 1} of {len(requests)}")
             (result,) = decode_plainly(stock, [request.token_ids], stop=stop, sampling=options.sampling, seeds=[number])
             results.append((request, result))
     return results
-
-
-def show(record: dict[str, Any], path: Path) -> None:
-    """On the terminal, in that file, and where tt-metal's CI looks."""
-    console = terminal.make_console()
-    console.print(terminal.result_table(record))
-    console.print(terminal.styled(terminal.verdict(record)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(record, path)
-    logger.info(f"written: {path}")
-    save_benchmark_data(record)
 
 
 def save_benchmark_data(record: dict[str, Any]) -> bool:
@@ -109,9 +106,10 @@ def save_benchmark_data(record: dict[str, Any]) -> bool:
     with profiler("run"), profiler("inference_decode"):
         pass
     total = record["summary"]
-    for name, key in _MEASUREMENTS.items():
-        if total[key] is not None:
-            data.add_measurement(profiler, 0, "inference_decode", name, total[key])
+    for name in _FIGURES:
+        if total[name] is not None:
+            theirs = name.replace("decode_tps", "decode_t/s/u")
+            data.add_measurement(profiler, 0, "inference_decode", theirs, total[name])
     data.save_partial_run_json(
         profiler,
         run_type="speculative_decoding_demo",
@@ -119,11 +117,8 @@ def save_benchmark_data(record: dict[str, Any]) -> bool:
         ml_model_type="llm",
         batch_size=record["batch_size"],
         config_params={
-            "draft": record["draft"],
-            "drafter": record["drafter"],
-            "num_draft_tokens": record["num_draft_tokens"],
-            "accepted_per_position": total["accepted_per_position"],
-            **{name: total[name] for name in ("alpha", "c", "v", "predicted_speedup")},
+            **{name: record[name] for name in ("draft", "drafter", "num_draft_tokens")},
+            **{name: total[name] for name in ("accepted_per_position", "alpha", "c", "v", "predicted_speedup")},
         },
     )
     return True

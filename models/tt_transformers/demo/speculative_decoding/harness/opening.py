@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -23,8 +22,6 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_f
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
@@ -46,24 +43,25 @@ class Bench:
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
-        drafter = self._drafter(options.drafter) if options.num_draft_tokens > 0 else None
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
         if isinstance(lookahead, AutoLookahead):
             lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
         return SpeculativeGenerator(
             self.target,
-            drafter,
+            self._drafter(options),
             lookahead=lookahead,
             sampling=options.sampling,
             verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=self.tokenizer,
         )
 
-    def _drafter(self, name: str) -> Drafter:
-        if name == "prompt-lookup":
+    def _drafter(self, options: RunOptions) -> Drafter | None:
+        if options.num_draft_tokens == 0:
+            return None
+        if options.drafter == "prompt-lookup":
             return PromptLookupDrafter()
         draft = cast(Drafter, self.draft)  # opened, as the options want one
-        return lookup_first(draft) if name == "hybrid" else draft
+        return lookup_first(draft) if options.drafter == "hybrid" else draft
 
     @property
     def loads(self) -> dict[str, Any]:
@@ -89,51 +87,36 @@ def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
 @contextmanager
 def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
-    kept = _head_token_ids(options)
-    with ExitStack() as opened:
-        target, tokenizer = _torch_runner(opened, options, options.target)
-        draft, draft_load = _torch_draft(opened, options, target.model, tokenizer, kept)
-        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        yield Bench(target, tokenizer, draft, draft_load, _ignored_settings(options, target.model))
-
-
-def _torch_runner(
-    opened: ExitStack, options: RunOptions, model_id: str, head_token_ids: list[int] | None = None
-) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import described, load_model
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
+    from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
-    with watch_load(model_id) as load:
-        model, tokenizer = load_model(model_id, device=options.device, dtype=options.dtype)
+    def opened_runner(model_id: str, kept: list[int] | None = None) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
         size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
-        runner = TorchModelRunner(model, name=model_id, head_token_ids=head_token_ids, prove=options.prove, **size)
-        opened.callback(runner.close)
-        runner.warmup([1])
-    runner.load = described(load, model)
-    return runner, tokenizer
+        with watch_load(model_id) as watch:
+            model, tokenizer = loading.load_model(model_id, device=options.device, dtype=options.dtype)
+            runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, prove=options.prove, **size)
+            opened.callback(runner.close)
+            runner.warmup([1])
+        runner.load = loading.described(watch, model)
+        return runner, tokenizer
 
-
-def _torch_draft(
-    opened: ExitStack,
-    options: RunOptions,
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    kept: list[int] | None,
-) -> tuple[Drafter | None, ModelLoad | None]:
-    from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-
-    if options.drafter == "prompt-lookup":
-        return None, None
-    if options.draft_file is not None:
-        path = Path(options.draft_file)
-        with watch_load(path.stem) as load:
-            drafter = FeatureDrafter.from_file(path, target)
-        opened.callback(drafter.close)
-        return drafter, replace(load, weights_mb=path.stat().st_size / 1e6)
-    name = cast(str, options.draft)  # options without a draft file name a draft model, or look up the prompt
-    runner, its_tokenizer = _torch_runner(opened, options, name, kept)
-    check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=name)
-    return ModelDrafter(runner), runner.load
+    kept = _head_token_ids(options)
+    draft: Drafter | None = None
+    draft_load: ModelLoad | None = None
+    with ExitStack() as opened:
+        target, tokenizer = opened_runner(options.target)
+        if options.draft_file is not None:
+            with watch_load(options.draft_file.stem) as watch:
+                draft = FeatureDrafter.from_file(options.draft_file, target.model)
+            opened.callback(draft.close)
+            draft_load = replace(watch, weights_mb=options.draft_file.stat().st_size / 1e6)
+        elif options.draft is not None:
+            runner, its_tokenizer = opened_runner(options.draft, kept)
+            check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
+            draft, draft_load = ModelDrafter(runner), runner.load
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        yield Bench(target, tokenizer, draft, draft_load, _ignored_settings(options, target.model))
 
 
 @contextmanager
@@ -148,7 +131,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
     requests = pair_requests(
         options.target,
-        options.draft if options.drafter != "prompt-lookup" else None,
+        options.draft,
         num_draft_tokens=lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens),
         sampling=not options.sampling.greedy,
         confidence_stop=lookahead.min_probability > 0.0,
@@ -185,13 +168,10 @@ def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None)
 
 def _head_token_ids(options: RunOptions) -> list[int] | None:
     """The output ids that the draft keeps; None: all."""
-    head = options.draft_head
-    if head is None:
+    if options.draft_head_file is None or options.draft is None:
         return None
-    if head.ids_file is not None:
-        return token_ids_from_file(head.ids_file)
+    if options.draft_head_size is None:
+        return token_ids_from_file(options.draft_head_file)
     from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 
-    # A DraftHead has these two, or a file of ids; and only a draft model has one.
-    text, size = cast(str, head.text_file), cast(int, head.size)
-    return most_frequent_token_ids(text, load_tokenizer(cast(str, options.draft)), size)
+    return most_frequent_token_ids(options.draft_head_file, load_tokenizer(options.draft), options.draft_head_size)

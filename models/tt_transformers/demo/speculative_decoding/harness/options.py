@@ -25,20 +25,22 @@ from models.tt_transformers.demo.speculative_decoding.harness.arguments import (
     WIDEST_AUTOMATIC_K,
 )
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
-from models.tt_transformers.demo.speculative_decoding.harness.pairs import named_pair
+from models.tt_transformers.demo.speculative_decoding.harness.pairs import PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
-
-@dataclass(frozen=True, kw_only=True)
-class DraftHead:
-    """Which output ids the draft model keeps: those listed in a file, or the `size` most frequent of a text."""
-
-    ids_file: str | None
-    text_file: str | None
-    size: int | None
+LEAST = dict.fromkeys(("num_draft_tokens", "batch_size", "max_new_tokens", "repeat", "draft_head_size"), 1)
+LEAST |= {"max_seq_len": 2}
+MOST = {"num_draft_tokens": MAX_DRAFT_TOKENS}
+# Drafter -> what is said where it does not have what it needs.
+NEEDED = {
+    "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup",
+    "feature": "needs a feature draft of the target; add --draft-file FILE",
+    "hybrid": "needs a draft; add --draft ID_OR_PATH or --draft-file FILE",
+    "prompt-lookup": "uses no draft, but one was named; drop one of them",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class RunOptions:
     Attributes:
         pair: its name, if the models are a named pair's.
         draft, draft_file: a draft model, or a feature draft of the target; of those at most one is used.
+        draft_head_file, draft_head_size: a trimmed draft's output ids: the file lists them, or they are the `size` most
+            frequent of its text.
         drafter, lookahead: see arguments.py. num_draft_tokens: K, or the most that the lookahead may ask for; 0 is the
             speculative loop with nothing drafted.
         device: cpu, cuda, or with backend "tt" the mesh. dtype: one of the backend's arguments.PRECISIONS.
@@ -62,7 +66,8 @@ class RunOptions:
     pair: str | None = None
     draft: str | None = None
     draft_file: Path | None = None
-    draft_head: DraftHead | None = None
+    draft_head_file: Path | None = None
+    draft_head_size: int | None = None
     drafter: str = "model"
     backend: str = "torch"
     device: str = "cpu"
@@ -86,7 +91,7 @@ class RunOptions:
         models = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
         names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats", "prove")
         settings = {name: getattr(self, name) for name in names}
-        return settings | ({"draft": self.draft_file.stem} if self.draft_file is not None else {})
+        return settings | {"draft": self.draft or (self.draft_file and self.draft_file.stem)}
 
 
 def checked(arguments: argparse.Namespace) -> RunOptions:
@@ -95,64 +100,56 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         BadInput: names the option, what it allows and what to do.
     """
-    empty = next((name for name, value in vars(arguments).items() if value == "" and name != "prompt"), None)
-    if empty is not None:
-        raise BadInput(f"--{empty.replace('_', '-')} was given an empty text; drop it, or say what it should be")
-    pair, target, draft, draft_file = _models(arguments)
-    drafter = _drafter(arguments, draft, draft_file)
-    if arguments.num_draft_tokens is not None:
-        _check_range("--num-draft-tokens", arguments.num_draft_tokens, 1, MAX_DRAFT_TOKENS)
-    _check_range("--batch-size", arguments.batch_size, 1)
-    lookahead, num_draft_tokens = _lookahead(arguments, pair)
-    if arguments.exact and lookahead != "fixed":
-        raise BadInput(f"--exact needs one width for every round, and --lookahead {lookahead} varies it; add -k K")
-    if arguments.exact and arguments.temperature:
-        raise BadInput("--exact compares token for token, and samples differ; drop --temperature")
-    _check_range("--max-new-tokens", arguments.max_new_tokens, 1)
-    max_seq_len = DEFAULT_SEQ_LEN if arguments.max_seq_len is None else arguments.max_seq_len
-    _check_range("--max-seq-len", max_seq_len, 2)
-    _check_range("--repeat", arguments.repeat, 1)
-    device, dtype, enable_trace = _machine(arguments)
-    by_features = drafter == "feature" or (drafter == "hybrid" and not draft)
-    if arguments.backend == "tt" and target == EMBEDDED:
-        other = "--pair llama-1b-3b, llama-1b-8b, or --target and --draft"
-        raise BadInput(f"the embedded SmolLM2 runs on --backend torch; with --backend tt give {other}")
-    if arguments.backend == "tt" and by_features:
-        missing = "tt_transformers gives no hidden states to a feature draft"
-        raise BadInput(f"{missing}; with --backend tt choose another --drafter")
-    if arguments.prompt is not None and arguments.prompts:
-        raise BadInput("--prompt and --prompts were both given; give one")
-    if arguments.prompt is not None:
-        prompts = [Prompt(prompt_files.checked_text(arguments.prompt, "--prompt"))]
-    else:
+    given = vars(arguments)
+    for name, value in given.items():
+        empty = value == "" and name != "prompt"
+        _refuse(empty, f"{_option(name)} was given an empty text; drop it, or say what it should be")
+    for name, least in LEAST.items():
+        value, most = given[name], MOST.get(name)
+        limits = f"from {least} to {most}" if most else f"at least {least}"
+        wrong = value is not None and not least <= value <= (most or value)
+        _refuse(wrong, f"{_option(name)} is {value}; it must be {limits}")
+    chosen = _models(arguments) | _machine(arguments)
+    exact, on_tt = arguments.exact, arguments.backend == "tt"
+    pair = PAIRS.get(chosen["pair"])
+    usual = "fixed" if arguments.num_draft_tokens else pair.lookahead if pair else "auto"
+    lookahead = arguments.lookahead or usual
+    varied = f"--exact needs one width for every round, and --lookahead {lookahead} varies it; add -k K"
+    _refuse(exact and lookahead != "fixed", varied)
+    _refuse(exact and arguments.temperature, "--exact compares tokens, and samples differ; drop --temperature")
+    elsewhere = (
+        "runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b, or --target and --draft"
+    )
+    _refuse(on_tt and chosen["target"] == EMBEDDED, f"the embedded SmolLM2 {elsewhere}")
+    _refuse(on_tt and chosen["draft_file"], "--backend tt gives no hidden states to a feature draft; change --drafter")
+    _refuse(not all(arguments.stop), "--stop was given an empty text, which would end everything at once; drop it")
+    if arguments.prompt is None:
         prompts = prompt_files.load_prompts(arguments.prompts or prompt_files.SAMPLE_PROMPTS)
-    if not all(arguments.stop):
-        raise BadInput("--stop was given an empty text, which would end everything at once; drop it")
-    law = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    else:
+        _refuse(arguments.prompts, "--prompt and --prompts were both given; give one")
+        prompts = [Prompt(prompt_files.checked_text(arguments.prompt, "--prompt"))]
     return RunOptions(
-        pair=pair,
-        target=target,
-        draft=draft if drafter in ("model", "hybrid") else None,
-        draft_file=draft_file if by_features else None,
-        drafter=drafter,
-        backend=arguments.backend,
-        device=device,
-        dtype=dtype,
-        enable_trace=enable_trace,
-        num_draft_tokens=num_draft_tokens,
+        **chosen,
+        **{name: given[name] for name in ("backend", "batch_size", "exact", "max_new_tokens")},
+        num_draft_tokens=arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K),
         lookahead=lookahead,
-        batch_size=arguments.batch_size,
-        exact=arguments.exact,
-        draft_head=_draft_head(arguments, drafter, draft),
-        max_new_tokens=arguments.max_new_tokens,
-        max_seq_len=max_seq_len,
+        max_seq_len=arguments.max_seq_len or DEFAULT_SEQ_LEN,
         prompts=prompts,
         stop_strings=tuple(arguments.stop),
         num_repeats=arguments.repeat,
         with_baseline=not arguments.no_baseline,
         prove=not arguments.no_proof,
-        sampling=SamplingParams(**law),
+        sampling=SamplingParams(**{name: given[name] for name in ("temperature", "top_k", "top_p", "seed")}),
     )
+
+
+def _refuse(wrong: object, reason: str) -> None:
+    if wrong:
+        raise BadInput(reason)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def json_file(arguments: argparse.Namespace) -> Path | None:
@@ -176,82 +173,62 @@ def fitted(options: RunOptions, asked: int | None) -> RunOptions:
     return replace(options, max_seq_len=fewest)
 
 
-def _models(arguments: argparse.Namespace) -> tuple[str | None, str, str | None, Path | None]:
-    """(pair name or None, target, draft model or None, feature draft or None)"""
-    draft_file = Path(arguments.draft_file) if arguments.draft_file else None
-    if draft_file is not None and not draft_file.is_file():
-        raise BadInput(
-            f"--draft-file {draft_file}: there is no such file; make one with python -m training.train_draft"
-        )
-    if arguments.target:
-        if arguments.pair:
-            raise BadInput("--pair and --target were both given; give one")
-        return None, arguments.target, arguments.draft, draft_file
-    pair = named_pair(arguments.pair or "smollm2")
-    drafted = arguments.draft or draft_file or pair.draft_path or arguments.drafter == "prompt-lookup"
-    if pair.draft_file and not drafted:
-        logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
-    return pair.name, pair.target, arguments.draft or pair.draft, draft_file or pair.draft_path
+def _models(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Which models, and who drafts: RunOptions' pair, target, draft, draft_file, drafter and draft_head_*."""
+    draft, file, drafter = arguments.draft, arguments.draft_file, arguments.drafter
+    _refuse(draft and file, "--draft and --draft-file were both given; give one")
+    _refuse(arguments.target and arguments.pair, "--pair and --target were both given; give one")
+    draft_file = _file(arguments, "draft_file", "; make one with python -m training.train_draft")
+    pair = None if arguments.target else named_pair(arguments.pair or "smollm2")
+    if pair is not None:
+        draft, draft_file = draft or pair.draft, draft_file or pair.draft_path
+        if pair.draft_file and not (draft or draft_file or drafter == "prompt-lookup"):
+            logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
+    drafter = drafter or ("model" if draft else "hybrid" if draft_file else "prompt-lookup")
+    unnamed = not (arguments.draft or file)
+    there = {"model": draft, "feature": draft_file, "hybrid": draft or draft_file, "prompt-lookup": unnamed}
+    _refuse(not there[drafter], f"--drafter {drafter} {NEEDED[drafter]}")
+    by_model = draft if drafter in ("model", "hybrid") else None
+    return {
+        "pair": pair and pair.name,
+        "target": pair.target if pair else arguments.target,
+        "draft": by_model,
+        "draft_file": draft_file if drafter in ("feature", "hybrid") and not by_model else None,
+        "drafter": drafter,
+        "draft_head_file": _draft_head(arguments, by_model),
+        "draft_head_size": arguments.draft_head_size,
+    }
 
 
-def _drafter(arguments: argparse.Namespace, draft: str | None, draft_file: Path | None) -> str:
-    drafter = arguments.drafter or ("model" if draft else "hybrid" if draft_file else "prompt-lookup")
-    if arguments.draft and arguments.draft_file:
-        raise BadInput("--draft and --draft-file were both given; give one")
-    if drafter == "prompt-lookup" and (arguments.draft or arguments.draft_file):
-        raise BadInput("--drafter prompt-lookup uses no draft, but one was named; drop one of them")
-    if drafter == "model" and draft is None:
-        raise BadInput("--drafter model needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup")
-    if drafter == "feature" and draft_file is None:
-        raise BadInput("--drafter feature needs a feature draft of the target; add --draft-file FILE")
-    if drafter == "hybrid" and draft is None and draft_file is None:
-        raise BadInput("--drafter hybrid needs a draft; add --draft ID_OR_PATH or --draft-file FILE")
-    return drafter
+def _file(arguments: argparse.Namespace, name: str, remedy: str = "") -> Path | None:
+    """The file that an option names, if it is given."""
+    path = Path(given) if (given := getattr(arguments, name)) else None
+    _refuse(path and not path.is_file(), f"{_option(name)} {path}: there is no such file{remedy}")
+    return path
 
 
-def _lookahead(arguments: argparse.Namespace, pair: str | None) -> tuple[str, int]:
-    """(policy, K or the most it may draft)"""
-    usual = "fixed" if arguments.num_draft_tokens is not None else named_pair(pair).lookahead if pair else "auto"
-    lookahead = arguments.lookahead or usual
-    return lookahead, arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K)
-
-
-def _draft_head(arguments: argparse.Namespace, drafter: str, draft: str | None) -> DraftHead | None:
-    ids_file, text_file, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
-    if ids_file is None and text_file is None and size is None:
+def _draft_head(arguments: argparse.Namespace, draft: str | None) -> Path | None:
+    ids, text, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
+    if not ids and not text and size is None:
         return None
-    if draft is None or drafter in ("prompt-lookup", "feature"):
-        raise BadInput("a trimmed head is a draft model's, and there is none (not prompt-lookup's either); add --draft")
-    if (ids_file is None) == (text_file is None) or (text_file is None) != (size is None):
-        raise BadInput("give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
-    for option, file in (("--draft-head-ids", ids_file), ("--draft-head-text", text_file)):
-        if file is not None and not Path(file).is_file():
-            raise BadInput(f"{option} {file}: there is no such file")
-    if size is not None:
-        _check_range("--draft-head-size", size, 1)
-    return DraftHead(ids_file=ids_file, text_file=text_file, size=size)
+    _refuse(not draft, "a trimmed head is a draft model's, and there is none (not prompt-lookup's either); add --draft")
+    right = bool(ids) != bool(text) and (size is None) == (not text)
+    _refuse(not right, "give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
+    return _file(arguments, "draft_head_ids") or _file(arguments, "draft_head_text")
 
 
-def _check_range(option: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least or (most is not None and value > most):
-        limits = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise BadInput(f"{option} is {value}; it must be {limits}")
-
-
-def _machine(arguments: argparse.Namespace) -> tuple[str, str, bool | None]:
-    """(device, dtype, whether traces are wanted or None)"""
+def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
+    """On what it runs: RunOptions' device, dtype and enable_trace."""
     backend, device, known = arguments.backend, arguments.device, PRECISIONS[arguments.backend]
     dtype = arguments.dtype or known[0]
-    if dtype not in known:
-        raise BadInput(f"--dtype {dtype} is not known; with --backend {backend} it must be {' or '.join(known)}")
+    allowed = f"with --backend {backend} it must be {' or '.join(known)}"
+    _refuse(dtype not in known, f"--dtype {dtype} is not known; {allowed}")
     if backend == "tt":
         if importlib.util.find_spec("ttnn") is None:
-            needed = "ttnn and a tt-metal checkout on PYTHONPATH"
-            raise ModelUnavailable(f"--backend tt needs {needed}; use --backend torch here")
+            raise ModelUnavailable("--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch")
         mesh_shape()  # refuses what the environment says wrongly, as wanted_traces() does
-        return mesh_name(), dtype, wanted_traces()
-    if device not in ("cpu", "cuda"):
-        raise BadInput(f"--device {device} is not known; it must be cpu or cuda")
+        return {"device": mesh_name(), "dtype": dtype, "enable_trace": wanted_traces()}
+    _refuse(device not in ("cpu", "cuda"), f"--device {device} is not known; it must be cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable("--device cuda was asked for, but torch sees no CUDA device; use --device cpu")
-    return device, dtype, None
+    return {"device": device, "dtype": dtype}

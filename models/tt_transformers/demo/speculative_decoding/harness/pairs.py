@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
@@ -40,8 +39,7 @@ class ModelPair:
         return path if path is not None and path.is_file() else None
 
 
-_LLAMA: dict[str, Any] = {"draft": "meta-llama/Llama-3.2-1B-Instruct", "lookahead": "fixed"}
-_8B, _3B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"
+_1B, _3B, _8B = (f"meta-llama/Llama-{name}-Instruct" for name in ("3.2-1B", "3.2-3B", "3.1-8B"))
 _PAIRS = (
     ModelPair(
         "smollm2",
@@ -49,8 +47,8 @@ _PAIRS = (
         "SmolLM2-135M-Instruct from PyPI and a trained feature draft; needs no hub and no account",
         draft_file="smollm2-135m-instruct-feature-draft.safetensors",
     ),
-    ModelPair("llama-1b-3b", _3B, "Llama 3.2 1B drafts for 3B", **_LLAMA),
-    ModelPair("llama-1b-8b", _8B, "Llama 3.2 1B drafts for Llama 3.1 8B", **_LLAMA),
+    ModelPair("llama-1b-3b", _3B, "Llama 3.2 1B drafts for 3B", draft=_1B, lookahead="fixed"),
+    ModelPair("llama-1b-8b", _8B, "Llama 3.2 1B drafts for Llama 3.1 8B", draft=_1B, lookahead="fixed"),
 )
 PAIRS = {pair.name: pair for pair in _PAIRS}
 
@@ -64,5 +62,5 @@ def named_pair(name: str) -> ModelPair:
 
 def pair_listing() -> str:
     """One line per named pair."""
-    drafts = {name: pair.draft or "prompt lookup" for name, pair in PAIRS.items()}
-    return "\n".join(f"{p.name:<14}{p.target} <- {drafts[p.name]}  ({p.description})" for p in PAIRS.values())
+    line = "{0.name:<14}{0.target} <- {1}  ({0.description})"
+    return "\n".join(line.format(pair, pair.draft or "prompt lookup") for pair in PAIRS.values())

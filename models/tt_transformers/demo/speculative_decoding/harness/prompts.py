@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,8 @@ def load_prompts(path: Path | str) -> list[Prompt]:
     path = Path(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicate_keys)
-    except FileNotFoundError:
-        raise BadInput(f"there is no prompts file {path}") from None
     except OSError as error:
-        raise BadInput(f"the prompts file {path} cannot be read: {error}") from error
+        raise BadInput(f"the prompts file {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"the prompts file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except (json.JSONDecodeError, RecursionError) as error:
@@ -60,30 +59,23 @@ def load_prompts(path: Path | str) -> list[Prompt]:
 
 
 def _without_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"an entry names {twice!r} twice")
+    counts = Counter(key for key, _ in pairs)
+    if twice := [key for key, count in counts.items() if count > 1]:
+        raise ValueError(f"an entry names {twice[0]!r} twice")
     return dict(pairs)
 
 
 def _prompt(entry: object, where: str) -> Prompt:
-    text = entry.get("prompt") if isinstance(entry, dict) else None
-    category = entry.get("category", "other") if isinstance(entry, dict) else None
+    text, category = (entry.get("prompt"), entry.get("category", "other")) if isinstance(entry, dict) else (None, None)
     if not isinstance(text, str) or not isinstance(category, str):
         raise BadInput(f'{where} must be an object with a text "prompt" (and, if any, a text "category")')
-    return Prompt(checked_text(text, where), _whole(category, f"the category of {where}"))
+    return Prompt(checked_text(text, where), checked_text(category or "other", f"the category of {where}"))
 
 
 def checked_text(text: str, where: str) -> str:
-    """`text` itself; BadInput if there is nothing in it, or it is no Unicode text."""
+    """`text` itself; BadInput if it is empty, or holds half a character (a cut emoji, a byte that was no UTF-8)."""
     if not text.strip():
-        raise BadInput(f"{where} is an empty prompt; give it some text")
-    return _whole(text, where)
-
-
-def _whole(text: str, where: str) -> str:
-    """`text` itself; BadInput if it holds half a character (a cut emoji, a byte that was no UTF-8)."""
+        raise BadInput(f"{where} is empty; give it some text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -101,9 +93,7 @@ def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     except Exception as error:  # a template is a program of the model's author: it may raise anything
         reason = f"the chat template of {tokenizer.name_or_path} cannot take a user's message: {error!r}"
-        raise BadInput(
-            f"{reason}; mend the template in that folder, or remove it to use prompts as they are"
-        ) from error
+        raise BadInput(f"{reason}; mend it in that folder, or remove it to use prompts as they are") from error
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
@@ -116,7 +106,6 @@ def tokenized(
         if not request.token_ids:
             raise BadInput(f"prompt {number} becomes no tokens; give it other text, or look at the tokenizer's folder")
         if len(request.token_ids) >= max_seq_len:
-            limit = f"--max-seq-len {max_seq_len} must hold it and at least one new token"
-            length = f"prompt {number} has {len(request.token_ids)} tokens"
-            raise BadInput(f"{length}, and {limit}; shorten it or raise --max-seq-len")
+            length = f"prompt {number} has {len(request.token_ids)} tokens, and --max-seq-len {max_seq_len} must hold"
+            raise BadInput(f"{length} it and at least one new token; shorten it or raise --max-seq-len")
     return requests

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,17 +30,8 @@ MISSING = "-"
 class PlainScreen:
     """As much of rich's Console as is used here, on standard output."""
 
-    is_terminal = False
-
-    def print(self, *what: Any, end: str = "\n", soft_wrap: bool | None = None) -> None:
-        """Text, or a table as wide as the terminal."""
-        for one in what or ("",):
-            width = shutil.get_terminal_size((WIDTH, 24)).columns
-            print("\n".join(one.lines(width)) if isinstance(one, ScreenTable) else one, end=end, flush=True)
-
-    def rule(self, title: Any, **_: Any) -> None:
-        """A heading."""
-        print(f"--- {title}", flush=True)
+    def print(self, text: Any = "", *, end: str = "\n", soft_wrap: bool = False) -> None:
+        print(text, end=end, flush=True)
 
 
 def make_console() -> Console | PlainScreen:
@@ -72,85 +62,66 @@ def styled(text: str, style: str = "") -> Text | str:
     return Text(text, style=style)
 
 
-def status(console: Any, what: str) -> AbstractContextManager[Any]:
-    """A progress line: a spinner on a terminal, a plain line elsewhere."""
-    if console.is_terminal:
-        return console.status(styled(what))
-    console.print(styled(what))
-    return nullcontext()
-
-
 class StreamedText:
     """Prints user 0's tokens as they come, each in the colour of its origin."""
 
     def __init__(self, console: Any, decode: Decode) -> None:
-        self.console, self._stream, self._style = console, TextStream(decode), ""
+        self.console, self._decode, self._stream = console, decode, TextStream(decode)
 
     def __call__(self, event: TokenEvent) -> None:
-        if event.user == 0:
-            self._style = STYLES[event.origin]
-            self._show(self._stream.add(event.token))
+        if event.user == 0 and (text := self._stream.add(event.token)):
+            self.console.print(styled(text, STYLES[event.origin]), end="", soft_wrap=True)
 
     def finish(self) -> None:
-        """The text has ended: show what was held back."""
-        self._show(self._stream.rest())
-        self.console.print()
-
-    def _show(self, text: str) -> None:
-        if text:
-            self.console.print(styled(text, self._style), end="", soft_wrap=True)
+        """The text has ended: show what was held back; another may begin."""
+        self.console.print(styled(self._stream.rest()), soft_wrap=True)
+        self._stream = TextStream(self._decode)
 
 
 def show_legend(console: Any) -> None:
     """Which colour says what."""
-    console.print(styled("tokens: "), end="")
+    console.print("tokens: ", end="")
     console.print(styled("drafted and accepted", STYLES["accepted"]), end=", ")
     console.print(styled("the target's own after drafts (recovered, bonus)", STYLES["recovered"]), end=", undrafted\n")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Where not all fit, those of the highest rank are left out first, of rank 0 never."""
+    """A column of a table: what of a row's values it shows, and how. Where not all fit, those of the highest rank are
+    left out first, of rank 0 never."""
 
     heading: str
+    key: str
+    form: str = "{}"
     rank: int = 0
 
+    def cell(self, row: dict[str, Any]) -> str:
+        """Empty where the row has no such value."""
+        return shown(" ".join(figure(row[self.key], self.form).split())) if self.key in row else ""
 
-@dataclass(frozen=True)
-class ScreenTable:
+
+def screen_table(
+    title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]], total: dict[str, Any] | None = None
+) -> str:
     """A table that leaves out whole columns, never digits, where the screen is narrow. The first column is a name."""
-
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
-    total: Sequence[str] | None = None
-
-    def lines(self, width: int) -> list[str]:
-        """Title, headings, a line, rows and the total, on a screen of so many characters."""
-        tall = max(column.heading.count("\n") for column in self.columns) + 1
-        headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in self.columns]
-        rows = [*self.rows, *([self.total] if self.total is not None else [])]
-        cells = [*zip(*headings, strict=True), *([shown(" ".join(cell.split())) for cell in row] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        kept = list(range(len(widths)))
-        while sum(widths[i] + GUTTER for i in kept) - GUTTER > width:
-            if (highest := max(self.columns[i].rank for i in kept)) == 0:
-                break
-            kept = [i for i in kept if self.columns[i].rank < highest]
-        lines = [
-            (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in kept).rstrip()
-            for row in cells
-        ]
-        rule = "-" * (sum(widths[i] + GUTTER for i in kept) - GUTTER)
-        lines.insert(tall, rule)
-        if self.total is not None:
-            lines.insert(-1, rule)
-        return [self.title, *lines]
-
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Text | str]:
-        *lines, last = self.lines(options.max_width)
-        yield styled("\n".join(lines))
-        yield styled(last, "bold" if self.total is not None else "")
+    tall = max(column.heading.count("\n") for column in columns) + 1
+    headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
+    values = [*rows, total] if total else rows
+    cells = [*zip(*headings), *([column.cell(row) for column in columns] for row in values)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for rank in sorted({column.rank for column in columns}, reverse=True):
+        kept = [i for i, column in enumerate(columns) if column.rank <= rank]
+        size = sum(widths[i] + GUTTER for i in kept) - GUTTER
+        if size <= shutil.get_terminal_size((WIDTH, 24)).columns:
+            break
+    lines = [
+        (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in kept).rstrip()
+        for row in cells
+    ]
+    lines.insert(tall, "-" * size)
+    if total:
+        lines.insert(-1, "-" * size)
+    return "\n".join([title, *lines])
 
 
 def round_lines(record: dict[str, Any]) -> list[str]:
@@ -163,113 +134,91 @@ def round_lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def result_table(record: dict[str, Any]) -> ScreenTable:
+def result_table(record: dict[str, Any]) -> str:
     """One row per prompt, then the totals; of several users at once a row has the speed of one, the last row of all."""
-    several = (record.get("batch_size") or 1) > 1
+    several, total = (record.get("batch_size") or 1) > 1, record["summary"]
     rate = "tok/s/user" if several else "tok/s"
     columns = [
-        Column("category"),
-        Column("prompt\ntokens", 4),
-        Column("new\ntokens", 3),
-        Column("TTFT ms\nplain", 2),
-        Column("TTFT ms\nspec", 2),
-        Column(f"{rate}\nplain"),
-        Column(f"{rate}\nspec"),
-        Column("wall-clock\nspeedup"),
-        Column("accept-\nance"),
-        Column("tokens/\nround"),
-        Column("identical"),
+        Column("category", "category"),
+        Column("prompt\ntokens", "prompt_tokens", rank=4),
+        Column("new\ntokens", "new_tokens", rank=3),
+        Column("TTFT ms\nplain", "baseline_ttft_ms", "{:.0f}", rank=2),
+        Column("TTFT ms\nspec", "ttft_ms", "{:.0f}", rank=2),
+        Column(f"{rate}\nplain", "baseline_decode_tps", "{:.1f}"),
+        Column(f"{rate}\nspec", "decode_tps", "{:.1f}"),
+        Column("wall-clock\nspeedup", "speedup", "{:.2f}x"),
+        Column("accept-\nance", "acceptance_rate", "{:.2f}"),
+        Column("tokens/\nround", "tokens_per_round", "{:.2f}"),
+        Column("identical", "same"),
     ]
-    rows = [
-        (
-            row["category"],
-            str(row["prompt_tokens"]),
-            str(len(row["tokens"])),
-            number(row["baseline_ttft_ms"], 0),
-            number(row["ttft_ms"], 0),
-            *_speed_cells(row),
-            MISSING if row["identical"] is None else "yes" if row["identical"] else f"no, at {row['first_divergence']}",
-        )
-        for row in record["prompts"]
-    ]
-    total = record["summary"]
-    totals = (
-        "all, tok/s in total" if several else "all",
-        str(sum(row["prompt_tokens"] for row in record["prompts"])),
-        str(total["new_tokens"]),
-        *("", ""),
-        *_speed_cells(total),
-        MISSING if total["identical"] is None else f"{total['identical']}/{total['prompts']}",
-    )
-    return ScreenTable("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
+    rows = [{**row, "new_tokens": len(row["tokens"]), "same": _same(row)} for row in record["prompts"]]
+    totals = {
+        **total,
+        "category": "all, tok/s in total" if several else "all",
+        "prompt_tokens": sum(row["prompt_tokens"] for row in rows),
+        "same": same_of_all(total),
+    }
+    return screen_table("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
 
 
-def rounds_table(record: dict[str, Any]) -> ScreenTable:
+def _same(row: dict[str, Any]) -> str | None:
+    return {None: None, True: "yes", False: f"no, at {row['first_divergence']}"}[row["identical"]]
+
+
+def same_of_all(total: dict[str, Any]) -> str | None:
+    """How many texts are plain decoding's, of how many; None where there is nothing to compare."""
+    return None if total["identical"] is None else f"{total['identical']}/{total['prompts']}"
+
+
+def rounds_table(record: dict[str, Any]) -> str:
     """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
-    headings = ("drafted (K)", "rounds", "acceptance", "tokens/round", "draft ms", "verify ms")
-    rows = [
-        (
-            str(of_k["k"]),
-            str(of_k["rounds"]),
-            MISSING if not of_k["k"] else number(of_k["acceptance_rate"], 2),
-            number(of_k["tokens_per_round"], 2),
-            number(of_k["draft_ms"], 1),
-            number(of_k["verify_ms"], 1),
-        )
-        for of_k in record["summary"]["per_k"]
+    columns = [
+        Column("drafted (K)", "k"),
+        Column("rounds", "rounds"),
+        Column("acceptance", "acceptance_rate", "{:.2f}"),
+        Column("tokens/round", "tokens_per_round", "{:.2f}"),
+        Column("draft ms", "draft_ms", "{:.1f}"),
+        Column("verify ms", "verify_ms", "{:.1f}"),
     ]
-    return ScreenTable("rounds by the number of tokens they drafted", [*map(Column, headings)], rows)
+    return screen_table("rounds by the number of tokens they drafted", columns, record["summary"]["per_k"])
 
 
-def _speed_cells(row: dict[str, Any]) -> list[str]:
-    """Of a prompt or of all: tok/s of both arms, speedup, acceptance, tokens per round."""
-    rates = [number(row[name], 1) for name in ("baseline_decode_tps", "decode_tps")]
-    return [
-        *rates,
-        speedup(row["speedup"]),
-        *(number(row[name], 2) for name in ("acceptance_rate", "tokens_per_round")),
-    ]
-
-
-def number(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def speedup(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}x"
+def figure(value: Any, form: str) -> str:
+    """`form` filled with the value; "-" for None."""
+    return MISSING if value is None else form.format(value)
 
 
 def verdict(record: dict[str, Any]) -> str:
     """One paragraph: did speculation pay on this machine, and why."""
-    total, split = record["summary"], record["summary"]["time_split"]
-    whole = sum(split.values())
-    shares = [f"{name[:-2]} {100 * seconds / whole:.0f}%" for name, seconds in split.items()] if whole else [MISSING]
+    total, sentences = record["summary"], []
     if total["speedup"] is None:
-        opening = "Plain decoding was not run, so whether speculation paid is not measured."
+        sentences.append("Plain decoding was not run, so whether speculation paid is not measured.")
     else:
         paid = "paid" if total["speedup"] > 1.0 else "did not pay"
-        opening = (
+        sentences.append(
             f"Speculation {paid} on this machine: {total['decode_s']:.1f} s of decoding instead of "
             f"{total['baseline_decode_s']:.1f} s for the same prompts, {total['speedup']:.2f}x."
         )
-    parted = [row for row in record["prompts"] if row["identical"] is False]
-    where = [f"{r['category']} at token {r['first_divergence']}, gap {r['divergence_top2_gap']:.3f}" for r in parted]
+    where = "{category} at token {first_divergence}, gap {divergence_top2_gap:.3f}"
+    parted = [where.format(**row) for row in record["prompts"] if row["identical"] is False]
     if parted:
-        opening += f" Texts part where the target's two best logits are near: {'; '.join(where)}."
+        sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
     if total["alpha"] is None:
-        return f"{opening} Nothing was drafted."
-    parts = [
-        opening,
+        return " ".join([*sentences, "Nothing was drafted."])
+    sentences.append(
         f"The {record['drafter']} drafter's tokens were accepted with probability {total['alpha']:.2f} each (alpha), "
-        f"{total['tokens_per_round']:.2f} tokens per round.",
-    ]
+        f"{total['tokens_per_round']:.2f} tokens per round."
+    )
     if total["predicted_speedup"] is not None:
-        parts.append(
+        sentences.append(
             f"A drafted token cost {total['c']:.3f} of a plain target step (c), verifying a draft {total['v']:.2f} "
             f"(v); from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
         )
-    parts.append(f"Speculative decoding time went to: {', '.join(shares)}.")
+    split = total["time_split"]
+    whole = sum(split.values())
+    shares = [f"{name.removesuffix('_s')} {seconds / whole:.0%}" for name, seconds in split.items() if whole]
+    sentences.append(f"Speculative decoding time went to: {', '.join(shares) or MISSING}.")
     if len(total["per_source"]) > 1:
         by_drafter = [f"{name} {count}" for name, count in total["per_source"].items()]
-        parts.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
-    return " ".join(parts)
+        sentences.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
+    return " ".join(sentences)

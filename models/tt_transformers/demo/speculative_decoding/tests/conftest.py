@@ -3,10 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mesh of one device, real or simulated, and a tiny random Llama for it. Skips with the reason where there is none.
 
-    PYTHONPATH=$PWD:$TT_METAL_HOME pytest tests/device [-k one_test]
-
-TT_METAL_HOME is a tt-metal checkout (its Python tree is enough), ttnn may come from PyPI. On the simulator, set
-TT_METAL_SIMULATOR and TT_METAL_SLOW_DISPATCH_MODE=1; a prefill takes about 70 seconds there, a decode 15.
+ttnn may come from PyPI; of tt-metal the Python tree on PYTHONPATH is enough. On the simulator (TT_METAL_SIMULATOR,
+TT_METAL_SLOW_DISPATCH_MODE=1) a prefill takes about 70 seconds, a decode 15.
 """
 
 import json
@@ -19,7 +17,26 @@ from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavail
 from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh, slow_dispatch
 
-VOCAB, DIM, HEADS, KV_HEADS, HEAD_DIM = 1024, 512, 8, 2, 64
+# Written by hand, so that transformers 4.57 and 5 read it.
+CONFIG = """{
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16", "hidden_act": "silu",
+  "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 1, "num_attention_heads": 8,
+  "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1024, "max_position_embeddings": 2048,
+  "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1
+}"""
+TOKENIZER_CONFIG = """{
+  "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "t0", "eos_token": "t1", "unk_token": "t2"
+}"""
+VOCAB, DIM, KV_DIM, HIDDEN = 1024, 512, 128, 1024
+PROJECTIONS = {
+    "self_attn.q": (DIM, DIM),
+    "self_attn.k": (KV_DIM, DIM),
+    "self_attn.v": (KV_DIM, DIM),
+    "self_attn.o": (DIM, DIM),
+    "mlp.gate": (HIDDEN, DIM),
+    "mlp.up": (HIDDEN, DIM),
+    "mlp.down": (DIM, HIDDEN),
+}
 
 
 def pytest_configure(config):
@@ -31,61 +48,25 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.timeout(7200))  # a simulator is slow
 
 
-def write_checkpoint(folder, seed: int) -> str:
-    """A one-layer random Llama as Hugging Face stores it; written by hand, so that transformers 4.57 and 5 read it."""
-    from safetensors.torch import save_file
-
-    generator = torch.Generator().manual_seed(seed)
-    q, kv, prefix = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM, "model.layers.0"
-    shapes = {
-        "model.embed_tokens": (VOCAB, DIM),
-        "lm_head": (VOCAB, DIM),
-        **{f"{prefix}.self_attn.{name}_proj": (rows, DIM) for name, rows in (("q", q), ("k", kv), ("v", kv))},
-        f"{prefix}.self_attn.o_proj": (DIM, q),
-        **{f"{prefix}.mlp.{name}_proj": (2 * DIM, DIM) for name in ("gate", "up")},
-        f"{prefix}.mlp.down_proj": (DIM, 2 * DIM),
-    }
-    weights = {f"{name}.weight": 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    for norm in (f"{prefix}.input_layernorm", f"{prefix}.post_attention_layernorm", "model.norm"):
-        weights[f"{norm}.weight"] = torch.ones(DIM)
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "hidden_size": DIM,
-        "intermediate_size": 2 * DIM,
-        "num_hidden_layers": 1,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
-        "head_dim": HEAD_DIM,
-        "vocab_size": VOCAB,
-        "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0,
-        "tie_word_embeddings": False,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-        "torch_dtype": "bfloat16",
-    }
-    tokenizer = {
-        "version": "1.0",
-        "added_tokens": [],
-        "pre_tokenizer": {"type": "Whitespace"},
-        "model": {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(VOCAB)}, "unk_token": "t2"},
-    }
-    special = {"bos_token": "t0", "eos_token": "t1", "unk_token": "t2"}
-    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-    folder.mkdir()
-    save_file({name: w.bfloat16() for name, w in weights.items()}, folder / "model.safetensors", {"format": "pt"})
-    for name, content in {"config": config, "tokenizer": tokenizer, "tokenizer_config": tokenizer_config}.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
-    return str(folder)
-
-
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """The tiny model's directory; its name says nothing that tt_transformers knows."""
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random-llama", seed=0)
+    """The directory of a one-layer model; its name says nothing that tt_transformers knows."""
+    from safetensors.torch import save_file
+
+    folder, generator = tmp_path_factory.mktemp("random-llama"), torch.Generator().manual_seed(0)
+    shapes = {"model.embed_tokens": (VOCAB, DIM), "lm_head": (VOCAB, DIM)}
+    shapes |= {f"model.layers.0.{name}_proj": shape for name, shape in PROJECTIONS.items()}
+    weights = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    norms = ("model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm")
+    weights |= {name: torch.ones(DIM) for name in norms}
+    weights = {f"{name}.weight": weight.bfloat16() for name, weight in weights.items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    model = {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(VOCAB)}, "unk_token": "t2"}
+    tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(TOKENIZER_CONFIG)
+    (folder / "config.json").write_text(CONFIG)
+    return str(folder)
 
 
 # Tensor group of upstream's precision settings -> the weights in it, as the checkpoint names them.

@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several tokens of a sequence in one decode of tt_transformers, on a real or simulated Wormhole: are they right?"""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 import torch
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
@@ -17,8 +18,6 @@ from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelReques
 # rounding of the device's decides between two.
 PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(12)).tolist()
 OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
-MAX_SEQ_LEN = 128
-LIMIT = 8
 # What rows of a right verify correlate at least with a reference of the same weights; "performance" multiplies by fewer
 # bits too.
 ALIKE = {"performance": 0.997, "accuracy": 0.998}
@@ -34,15 +33,22 @@ def worst(rows, expected):
     return min(pcc(row, wanted) for row, wanted in zip(rows, expected, strict=True))
 
 
+def written(*models, **options):
+    """What a generator of these writes after PROMPT."""
+    (result,) = SpeculativeGenerator(*models, **options).generate([PROMPT], max_new_tokens=8, stop_token_ids=[])
+    return result.tokens
+
+
 @contextmanager
 def opened(mesh_device, how, requests, users=1):
     """Models on the mesh, closed again; untraced, nothing is run that no test asks for."""
-    options = {"users": users, "max_seq_len": MAX_SEQ_LEN, **how, "warmup": how["enable_trace"]}
-    with ExitStack() as stack:
-        runners = open_models(mesh_device, requests, **options)
-        for runner in runners:
-            stack.callback(runner.close)
+    options = {"users": users, "max_seq_len": 128, **how, "warmup": how["enable_trace"]}
+    runners = open_models(mesh_device, requests, **options)
+    try:
         yield runners
+    finally:
+        for runner in runners:
+            runner.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +70,7 @@ def greedy_text(mesh_device, checkpoint, how):
     """What the model writes after PROMPT on this device, one token per decode of the same compiled batch."""
     request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4))
     with opened(mesh_device, how, [request]) as (runner,):
-        (result,) = SpeculativeGenerator(runner).generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
-    return result.tokens
+        return written(runner)
 
 
 def test_every_row_of_three_verifies(target, reference, how):
@@ -92,24 +97,18 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     assert worst(rows, reference(target, PROMPT + verified)[len(PROMPT) :]) < 0.9
 
 
-class ScriptedDrafter(Drafter):
+class ScriptedDrafter(PromptLookupDrafter):
     """Knows the text, and is right about as many tokens of each draft as the script says."""
 
-    name = "scripted"
-    feature_layers: tuple[int, ...] = ()
-
-    def __init__(self, prompt, text, right):
-        self.prompt, self.text, self.right = prompt, text, list(right)
-        self.accepted = []
-
-    def start(self, prompts, prompt_features=None):
-        pass
+    def __init__(self, text, right):
+        super().__init__()
+        self.text, self.right, self.accepted = text, list(right), []
 
     def expect(self, contexts):
         return [self.name] * len(contexts)
 
     def propose(self, request):
-        written, right = len(request.contexts[0]) - len(self.prompt), self.right.pop(0)
+        written, right = len(request.contexts[0]) - len(PROMPT), self.right.pop(0)
         coming = self.text[written : written + request.counts[0]]
         tokens = [token if j < right else (token + 1) % 1024 for j, token in enumerate(coming)]
         return Draft([tokens], [None], [[self.name] * len(tokens)])
@@ -117,15 +116,10 @@ class ScriptedDrafter(Drafter):
     def observe(self, accepted_counts, features):
         self.accepted += accepted_counts
 
-    def close(self):
-        pass
-
 
 def test_speculation_is_greedy_decoding(greedy_text, target):
-    drafter = ScriptedDrafter(PROMPT, greedy_text, right=[0, 3, 1])
-    generator = SpeculativeGenerator(target, drafter, num_draft_tokens=3)
-    (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
-    assert result.tokens == greedy_text
+    drafter = ScriptedDrafter(greedy_text, right=[0, 3, 1])
+    assert written(target, drafter, num_draft_tokens=3) == greedy_text
     assert drafter.accepted == [0, 3, 1]  # an empty, a full and a partial acceptance
 
 
@@ -133,9 +127,7 @@ def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, how, greedy_text):
     """The model drafts for itself, so rounds are fully accepted and the draft catches up with two tokens."""
     requests = pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])
     with opened(mesh_device, how, requests) as (target, draft):
-        generator = SpeculativeGenerator(target, ModelDrafter(draft), num_draft_tokens=3)
-        (result,) = generator.generate([PROMPT], max_new_tokens=LIMIT, stop_token_ids=[])
-    assert result.tokens == greedy_text
+        assert written(target, ModelDrafter(draft), num_draft_tokens=3) == greedy_text
 
 
 def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):
