@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, FinishReason, Origin, SequenceState
 
@@ -52,16 +53,8 @@ class GenerationResult:
     step_ns: list[int] = field(default_factory=list)  # plain decoding only: of each decode step
 
     @classmethod
-    def of(
-        cls,
-        sequence: SequenceState,
-        *,
-        target_ttft_ns: int,
-        rounds: Sequence[RoundRecord] = (),
-        step_ns: Sequence[int] = (),
-        decode: Decode | None = None,
-    ) -> GenerationResult:
-        """What `sequence` holds now."""
+    def of(cls, sequence: SequenceState, *, decode: Decode | None = None, **measured: Any) -> GenerationResult:
+        """What `sequence` holds now; `measured`: target_ttft_ns, and a list rounds or step_ns."""
         return cls(
             prompt=sequence.prompt,
             tokens=sequence.emitted,
@@ -70,10 +63,8 @@ class GenerationResult:
             origins=sequence.origins,
             sources=sequence.sources,
             ttft_ns=sequence.emitted_ns[0],
-            target_ttft_ns=target_ttft_ns,
             emitted_ns=sequence.emitted_ns,
-            rounds=list(rounds),
-            step_ns=list(step_ns),
+            **measured,
         )
 
     @property

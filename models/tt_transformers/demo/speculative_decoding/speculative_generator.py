@@ -55,6 +55,9 @@ class TokenEvent:
     source: str
 
 
+OnToken = Callable[[TokenEvent], None]
+
+
 @dataclass
 class Batch:
     """The state of a generation: a sequence per user, the users' random generators, the records of past rounds."""
@@ -124,10 +127,8 @@ class SpeculativeGenerator:
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
         wanted = max(self.lookahead.max_draft_tokens + 1, verify_width)
         if wanted > target.max_tokens_per_user:
-            raise BadInput(
-                f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {target.name} takes "
-                f"{target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
-            )
+            limit = f"{target.name} takes {target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
+            raise BadInput(f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {limit}")
         if drafter is not None:
             check_fit(target, drafter)
         self._feature_layers = drafter.feature_layers if drafter is not None else ()
@@ -136,11 +137,7 @@ class SpeculativeGenerator:
         self._holders: Sequence[Turns | Drafter] = [*self._turns, drafter] if drafter is not None else self._turns
 
     def generate(
-        self,
-        request: GenerationRequest | Prompts,
-        *,
-        on_token: Callable[[TokenEvent], None] | None = None,
-        **options: Any,
+        self, request: GenerationRequest | Prompts, *, on_token: OnToken | None = None, **options: Any
     ) -> list[GenerationResult]:
         """Generate for all prompts together: the whole request, or its prompts and its other attributes by name. One
         result per prompt, in their order; on_token is called for every emitted token, in order, outside the clocks."""
@@ -170,10 +167,9 @@ class SpeculativeGenerator:
             for turns in sorted(self._turns, key=id):
                 held.enter_context(turns.lock)
             if not begins and any(holder.owner is not batch for holder in self._holders):
-                raise BadInput(
-                    f"another generation has begun on {self.target.name} or its drafter, whose caches hold one "
-                    "generation at a time; finish a stream before the next, or open a runner and a drafter for each"
-                )
+                what = f"{self.target.name} or its drafter, whose caches hold one generation at a time"
+                remedy = "finish a stream before the next, or open a runner and a drafter for each"
+                raise BadInput(f"another generation has begun on {what}; {remedy}")
             yield
             for holder in self._holders:
                 holder.owner = batch
@@ -255,15 +251,13 @@ class SpeculativeGenerator:
 
     def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
         """Check the request (see generate()) and make its state; the clock starts here."""
-        request = GenerationRequest.of(request, **options)
+        asked = GenerationRequest.of(request, **options)
         shared = self.stop_conditions(
-            max_new_tokens=request.max_new_tokens,
-            stop_token_ids=request.stop_token_ids,
-            stop_strings=request.stop_strings,
+            max_new_tokens=asked.max_new_tokens, stop_token_ids=asked.stop_token_ids, stop_strings=asked.stop_strings
         )
-        sequences = request.sequences(shared, self.tokenizer)
+        sequences = asked.sequences(shared, self.tokenizer)
         check_prompts(self.target, [sequence.prompt for sequence in sequences])
-        seeds = request.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
+        seeds = asked.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
         return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
 
     def stop_conditions(self, *, stop_token_ids: Sequence[int] | None = None, **limits: Any) -> StopConditions:
@@ -273,12 +267,8 @@ class SpeculativeGenerator:
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
-        return [
-            GenerationResult.of(
-                sequence,
-                target_ttft_ns=batch.target_ttft_ns,
-                rounds=[record for records in batch.rounds if (record := records[user]) is not None],
-                decode=self._decode,
-            )
-            for user, sequence in enumerate(batch.sequences)
-        ]
+        found, ttft_ns = [], batch.target_ttft_ns
+        for user, sequence in enumerate(batch.sequences):
+            rounds = [record for records in batch.rounds if (record := records[user]) is not None]
+            found.append(GenerationResult.of(sequence, target_ttft_ns=ttft_ns, rounds=rounds, decode=self._decode))
+        return found
