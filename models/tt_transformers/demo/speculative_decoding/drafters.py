@@ -131,8 +131,7 @@ class ModelDrafter(Drafter):
         """See Drafter.propose. One forward of the draft model per drafted token, for all users together."""
         tokens: list[list[int]] = [[] for _ in request.contexts]
         probs: list[list[Tensor]] = [[] for _ in request.contexts]
-        wanting = [user for user, count in enumerate(request.counts) if count > 0]
-        gaps = {user: self._missing(user, request.contexts[user]) for user in wanting}
+        gaps = {user: self._missing(user, request.contexts[user]) for user, count in enumerate(request.counts) if count}
         while gaps:
             for user, row in self._feed(gaps, len(tokens), request.argmax_only).items():
                 token, q = request.choose(user, row)
@@ -183,9 +182,8 @@ def check_fit(target: ModelRunner, drafter: Drafter) -> None:
     check_features(target, drafter.feature_layers)
     draft: ModelRunner | None = getattr(drafter, "runner", None)
     if draft is not None and draft.max_seq_len < target.max_seq_len:
-        raise BadInput(
-            f"the draft has max_seq_len {draft.max_seq_len}, the target {target.max_seq_len}; open both alike"
-        )
+        remedy = "open both alike"
+        raise BadInput(f"the draft has max_seq_len {draft.max_seq_len}, the target {target.max_seq_len}; {remedy}")
 
 
 def check_same_tokenizer(
@@ -200,10 +198,8 @@ def check_same_tokenizer(
     specials = ("bos_token_id", "eos_token_id", "unk_token_id")
     compared += [(kind, getattr(target, kind), getattr(draft, kind)) for kind in specials]
     compared += [(f"the encoding of {text!r}", target.encode(text), draft.encode(text)) for text in TOKENIZER_PROBES]
+    need = "draft and target must share one tokenizer (the models of one family do), or use --drafter prompt-lookup"
     for what, one, other in compared:
         if one != other:
-            raise BadInput(
-                f"{draft_name} cannot draft for {target_name}: {what} is {one!r} in the target and {other!r} in the "
-                "draft; draft and target must share one tokenizer (the models of one family do), or use --drafter "
-                "prompt-lookup"
-            )
+            differs = f"{what} is {one!r} in the target and {other!r} in the draft"
+            raise BadInput(f"{draft_name} cannot draft for {target_name}: {differs}; {need}")

@@ -78,10 +78,8 @@ class AdaptiveLookahead(Lookahead):
     def __post_init__(self) -> None:
         check_draft_tokens(self.max_draft_tokens)
         if not 0 <= self.min_draft_tokens <= self.start_draft_tokens <= self.max_draft_tokens:
-            raise BadInput(
-                f"adaptive K from {self.min_draft_tokens} over {self.start_draft_tokens} to {self.max_draft_tokens}: "
-                "give 0 <= min <= start <= max"
-            )
+            given = f"from {self.min_draft_tokens} over {self.start_draft_tokens} to {self.max_draft_tokens}"
+            raise BadInput(f"adaptive K {given}: give 0 <= min <= start <= max")
         if not 0.0 <= self.min_probability < 1.0:
             raise BadInput(f"min_probability {self.min_probability} is not in [0, 1); 0 never ends a draft early")
 

@@ -127,15 +127,13 @@ def check_prompts(runner: ModelRunner, prompts: Sequence[Sequence[int]], feature
         raise BadInput(f"{len(prompts)} prompts for {runner.name}, which was opened for 1 to {runner.max_users} users")
     for prompt in prompts:
         if not 1 <= len(prompt) <= runner.max_seq_len:
-            raise BadInput(
-                f"a prompt of {len(prompt)} tokens for {runner.name}, which holds 1 to {runner.max_seq_len} per user; "
-                "shorten it or open the model with a larger max_seq_len"
-            )
+            holds = f"{runner.name}, which holds 1 to {runner.max_seq_len} per user"
+            remedy = "shorten it or open the model with a larger max_seq_len"
+            raise BadInput(f"a prompt of {len(prompt)} tokens for {holds}; {remedy}")
         if not 0 <= min(prompt) <= max(prompt) < runner.vocab_size:
             wrong = next(token for token in prompt if not 0 <= token < runner.vocab_size)
-            raise BadInput(
-                f"token id {wrong} is not among the {runner.vocab_size} of {runner.name}; encode with its own"
-            )
+            known = f"the {runner.vocab_size} of {runner.name}"
+            raise BadInput(f"token id {wrong} is not among {known}; encode with its own")
 
 
 def check_forward(
@@ -150,10 +148,9 @@ def check_forward(
     users, width = tokens.shape
     counts = [width] * users if lengths is None else list(lengths)
     if users > runner.max_users or width > runner.max_tokens_per_user:
-        raise BadInput(
-            f"{users} users of {width} tokens in one forward of {runner.name}, which was opened for {runner.max_users} "
-            f"users of {runner.max_tokens_per_user}"
-        )
+        opened_for = f"{runner.max_users} users of {runner.max_tokens_per_user}"
+        asked = f"{users} users of {width} tokens in one forward of {runner.name}"
+        raise BadInput(f"{asked}, which was opened for {opened_for}")
     live = [entry for entry in enumerate(zip(positions, counts, strict=True)) if entry[1][0] != IDLE]
     if not live:
         raise BadInput(f"every user of a forward of {runner.name} is idle")
@@ -161,10 +158,8 @@ def check_forward(
         if not 1 <= count <= width:
             raise BadInput(f"{count} of {width} tokens of user {user} are to count in a forward; give 1 to {width}")
         if not 0 <= start <= runner.max_seq_len - count:
-            raise BadInput(
-                f"positions {start} to {start + count - 1} of user {user} are outside 0..{runner.max_seq_len - 1}, all "
-                f"that {runner.name} holds; open it with a larger max_seq_len"
-            )
+            limits = f"0..{runner.max_seq_len - 1}, all that {runner.name} holds; open it with a larger max_seq_len"
+            raise BadInput(f"positions {start} to {start + count - 1} of user {user} are outside {limits}")
     return counts
 
 

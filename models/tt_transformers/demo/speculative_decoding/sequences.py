@@ -97,10 +97,8 @@ class GenerationRequest:
             prompts.append(list(prompt))
         stops = self.stops or [shared] * len(prompts)
         if (longest := max(stop.max_seq_len for stop in stops)) > shared.max_seq_len:
-            raise BadInput(
-                f"a stop at {longest} tokens, but the target holds {shared.max_seq_len} per user; "
-                "lower the stop's max_seq_len or open the target with a larger one"
-            )
+            remedy = "lower the stop's max_seq_len or open the target with a larger one"
+            raise BadInput(f"a stop at {longest} tokens, but the target holds {shared.max_seq_len} per user; {remedy}")
         return [SequenceState(prompt=prompt, stop=stop) for prompt, stop in zip(prompts, stops, strict=True)]
 
 
@@ -120,10 +118,8 @@ class SequenceState:
         if not self.prompt:
             raise BadInput("a prompt is empty; it must hold at least one token")
         if len(self.prompt) >= self.stop.max_seq_len:
-            raise BadInput(
-                f"a prompt of {len(self.prompt)} tokens leaves no room in max_seq_len {self.stop.max_seq_len}; "
-                "shorten the prompt or raise max_seq_len"
-            )
+            full = f"a prompt of {len(self.prompt)} tokens leaves no room in max_seq_len {self.stop.max_seq_len}"
+            raise BadInput(f"{full}; shorten the prompt or raise max_seq_len")
         self.tokens = list(self.prompt)
 
     @property

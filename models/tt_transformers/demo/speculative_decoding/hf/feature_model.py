@@ -19,19 +19,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import packed_product
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Write: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 FORMAT = "feature-draft-1"
@@ -149,10 +147,9 @@ class FeatureHead:
         self.spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
         if found != self.spec.target_hash:
             name = Path(target.config._name_or_path or type(target).__name__).name
-            raise BadInput(
-                f"the draft was trained for {self.spec.target_name} ({self.spec.target_hash}), but the target is "
-                f"{name} ({found}); use its own, or train a draft for this one with python -m training.train_draft"
-            )
+            trained = f"the draft was trained for {self.spec.target_name} ({self.spec.target_hash})"
+            remedy = "use its own, or train a draft for this one with python -m training.train_draft"
+            raise BadInput(f"{trained}, but the target is {name} ({found}); {remedy}")
         self.embedding, output_rows = frozen_rows(target)
 
         def product(*names: str) -> Callable[[Tensor], Tensor]:

@@ -58,10 +58,9 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         lacking.append(f"{name} is {list(stored)}, not the {list(wanted)} of its config.json")
     if lacking:  # transformers would go on with random ones
         more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
-        raise ModelUnavailable(
-            f"{model_id} does not hold the weights of a whole {type(model).__name__}: {min(lacking)}{more}; give the "
-            "folder of a causal language model with all its weight files"
-        )
+        remedy = "give the folder of a causal language model with all its weight files"
+        what = f"the weights of a whole {type(model).__name__}: {min(lacking)}{more}"
+        raise ModelUnavailable(f"{model_id} does not hold {what}; {remedy}")
     method = getattr(model.config, "quantization_config", None)
     if method is not None and getattr(model, "hf_quantizer", None) is None:
         raise ModelUnavailable(f"{model_id} is quantised ({method}) as transformers does not know it; give another")

@@ -134,22 +134,14 @@ def _prove(model: PreTrainedModel) -> PositionalModel:
             apart = _rounding(view)
         except torch.OutOfMemoryError:
             raise
-        except (
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:  # a cache that is not theirs
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # not a cache of its kind
             reason = f"{type(error).__name__}: {''.join(str(error).strip().splitlines()[:1])}"
             continue
         if apart <= 1.0:
             return view
         reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
-    raise BadInput(
-        f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache "
-        f"({reason}), so its text would not be its own; use another model"
-    )
+    claim = f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache"
+    raise BadInput(f"{claim} ({reason}), so its text would not be its own; use another model")
 
 
 def _rounding(view: PositionalModel) -> float:
