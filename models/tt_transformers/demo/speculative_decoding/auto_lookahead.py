@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose K by the clock: the K that should emit most tokens per second, from what this run has measured so far."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections import defaultdict, deque

@@ -6,8 +6,6 @@
 Whatever counts as a number or as several is welcome: Python's own, numpy's, torch's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@
 Lookahead is how far a draft looks ahead; Lookahead Decoding (Fu et al. 2024), by Jacobi iteration, is something else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

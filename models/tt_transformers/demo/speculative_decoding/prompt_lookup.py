@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompt lookup: drafts at no cost from what the text has said before; and before another drafter (hybrid)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice

@@ -8,8 +8,6 @@ the position that a call names is garbage which that call cannot see, so rolling
 the next call simply names an earlier position and overwrites what was there.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

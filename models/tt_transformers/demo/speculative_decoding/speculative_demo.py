@@ -4,8 +4,6 @@
 """The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`; with pytest, on a
 device."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ Invariant after every round, for every user: the target has cached exactly the c
 pending one); whatever lies beyond is garbage that nothing reads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -119,7 +117,7 @@ class SpeculativeGenerator:
         lookahead: Lookahead | None = None,
         sampling: SamplingParams = SamplingParams(),
         verify_width: int = 1,
-        tokenizer: PreTrainedTokenizerBase | None = None,
+        tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention by position: each user's rows against that user's own slice of the cache, under the model's own mask."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

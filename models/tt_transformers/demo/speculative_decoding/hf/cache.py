@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A KV cache for transformers that is addressed by user and position: rolling back is naming an earlier position."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence

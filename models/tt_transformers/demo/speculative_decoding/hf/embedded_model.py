@@ -7,8 +7,6 @@ transformers de-quantises GGUF anew at every load, which takes many times longer
 copy is keyed by the GGUF's hash, checked by its own, written beside its place and renamed into it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading a model and its tokenizer through Hugging Face transformers."""
 
-from __future__ import annotations
-
 import json
 import os
 import textwrap

@@ -8,8 +8,6 @@ row, three rows 1.9 times, and one row itself reads memory at half its speed. Ve
 rows. With the weights packed once, one to eight rows cost about the same, and plain decoding gains as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -62,7 +60,7 @@ class PackedLinear(nn.Linear):
         """[..., in] -> [..., out]."""
         return super().forward(input) if torch.is_grad_enabled() else self._product(input)
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PackedLinear:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
         self._product = packed_product(self.weight, self.bias)
         return self

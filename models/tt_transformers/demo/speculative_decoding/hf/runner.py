@@ -8,8 +8,6 @@ whose, and attention is done user by user against that user's own slice of the c
 in the number of tokens, an idle user costs nothing, nothing is padded, and what lies past a user's end is never read.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 
