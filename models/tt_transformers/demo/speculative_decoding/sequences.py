@@ -182,18 +182,17 @@ class TextStream:
     def add(self, token: int) -> str:
         """What is now known of the text, after what was returned before."""
         self._new.append(token)
-        text = self._fresh()
-        whole = text and not text.endswith("\N{REPLACEMENT CHARACTER}")
-        return self._take(text) if whole or len(self._new) == self.LONGEST_CHARACTER else ""
+        return self._take(whole=len(self._new) < self.LONGEST_CHARACTER)
 
     def rest(self) -> str:
         """What was held back; the sequence has ended."""
-        return self._take(self._fresh())
+        return self._take()
 
-    def _fresh(self) -> str:
-        return self._decode(self._shown + self._new)[len(self._decode(self._shown)) :]
-
-    def _take(self, text: str) -> str:
+    def _take(self, *, whole: bool = False) -> str:
+        """The new text; `whole`: only if its last character is."""
+        text = self._decode(self._shown + self._new)[len(self._decode(self._shown)) :]
+        if whole and (not text or text.endswith("\N{REPLACEMENT CHARACTER}")):
+            return ""
         if text:
             self._shown = self._new
         self._new = []

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Prompts = Sequence[Sequence[int] | str]
+OnToken = Callable[["TokenEvent"], None]
 Records = list[RoundRecord | None]  # of one round, per user; None for a user who had ended
 
 
@@ -51,9 +52,6 @@ class TokenEvent:
     token: int
     origin: Origin
     source: str
-
-
-OnToken = Callable[[TokenEvent], None]
 
 
 @dataclass
@@ -100,9 +98,9 @@ class SpeculativeGenerator:
         num_draft_tokens: K, 0 to 31; shorthand for lookahead=FixedLookahead(K).
         lookahead: chooses K round by round instead.
         sampling: greedy by default. Both the target's p and the drafter's q are made with it.
-        verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats whose results
-            nobody reads). With K + 1, and plain decoding at the same width, both use the same kernels, and even low
-            precision gives the same tokens; it costs the time of the widest verify in every round.
+        verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats that nobody
+            reads). With K + 1, and plain decoding as wide, both use the same kernels, and even low precision gives the
+            same tokens; it costs the time of the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
     BadInput if K is out of range, or wants more tokens per user than the target takes in one forward.
@@ -129,7 +127,7 @@ class SpeculativeGenerator:
             raise BadInput(f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {limit}")
         if drafter is not None:
             check_fit(target, drafter)
-        self._feature_layers = drafter.feature_layers if drafter is not None else ()
+        self._layers = drafter.feature_layers if drafter is not None else ()
         draft: ModelRunner | None = getattr(drafter, "runner", None)
         self._turns = [runner.turns for runner in (target, draft) if runner is not None]
         self._holders: Sequence[Turns | Drafter] = [*self._turns, drafter] if drafter is not None else self._turns
@@ -176,7 +174,7 @@ class SpeculativeGenerator:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
         with self._turn(batch, begins=True):
             prompts = [sequence.prompt for sequence in batch.sequences]
-            prefilled = self.target.prefill(prompts, features=self._feature_layers)
+            prefilled = self.target.prefill(prompts, features=self._layers)
             if self.sampling.greedy:
                 first = prefilled.values.argmax(-1).tolist()
             else:
@@ -214,16 +212,15 @@ class SpeculativeGenerator:
         counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
-        return self.drafter.propose(
-            DraftRequest(
-                contexts=contexts,
-                counts=counts,
-                sampling=self.sampling,
-                generators=batch.generators,
-                min_probability=self.lookahead.min_probability,
-                vocab_size=self.target.vocab_size,
-            )
+        request = DraftRequest(
+            contexts=contexts,
+            counts=counts,
+            sampling=self.sampling,
+            generators=batch.generators,
+            min_probability=self.lookahead.min_probability,
+            vocab_size=self.target.vocab_size,
         )
+        return self.drafter.propose(request)
 
     def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
         """Run the pending token and all drafted ones through the target in ONE forward, and judge every draft."""
@@ -236,9 +233,7 @@ class SpeculativeGenerator:
         lengths = list(map(len, rows))
         tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
         greedy = self.sampling.greedy
-        verified = self.target.forward(
-            tokens, positions, lengths=lengths, argmax_only=greedy, features=self._feature_layers
-        )
+        verified = self.target.forward(tokens, positions, lengths=lengths, argmax_only=greedy, features=self._layers)
         target: Sequence[Sequence[int] | Tensor]
         target = verified.values.tolist() if greedy else list(to_probabilities(verified.values, self.sampling).cpu())
         active = [not sequence.finished for sequence in batch.sequences]

@@ -74,27 +74,25 @@ class FeatureDrafter(Drafter):
     @torch.inference_mode()
     def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose. One row of the head per drafted token, and one per token to catch up on."""
-        drafts = [self._draft(index, request) for index in range(len(request.contexts))]
-        kinds = [[self.name] * len(tokens) for tokens, _ in drafts]
-        return Draft([tokens for tokens, _ in drafts], [q for _, q in drafts], kinds)
-
-    def _draft(self, index: int, request: DraftRequest) -> tuple[list[int], Tensor | None]:
-        """The tokens of one user, and the q that they were drawn from."""
-        user = self._users[index]
-        drafted: list[int] = []
-        rows: list[Tensor] = []
-        while len(drafted) < request.counts[index]:
-            if not drafted:
-                hidden = self._catch_up(user, request.contexts[index])
-            else:
-                hidden = self._head.layer(hidden, drafted[-1:], user.cached + len(drafted) - 1, user.write)
-            token, q = request.choose(index, self._head.logits(hidden))
-            if token is None:
-                break
-            drafted.append(token)
-            if q is not None:
-                rows.append(q)
-        return drafted, torch.stack(rows) if rows else None
+        draft = Draft([], [])
+        for index, (user, context) in enumerate(zip(self._users, request.contexts, strict=True)):
+            drafted: list[int] = []
+            rows: list[Tensor] = []
+            while len(drafted) < request.counts[index]:
+                if not drafted:
+                    hidden = self._catch_up(user, context)
+                else:
+                    hidden = self._head.layer(hidden, drafted[-1:], user.cached + len(drafted) - 1, user.write)
+                token, q = request.choose(index, self._head.logits(hidden))
+                if token is None:
+                    break
+                drafted.append(token)
+                if q is not None:
+                    rows.append(q)
+            draft.tokens.append(drafted)
+            draft.probs.append(torch.stack(rows) if rows else None)
+            draft.sources.append([self.name] * len(drafted))
+        return draft
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         """Keep the true features of the pending token and of what was accepted; propose() consumes them."""

@@ -24,8 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import Trimme
 
 
 def with_trimmed_head(model: PreTrainedModel, head: TrimmedHead) -> PreTrainedModel:
-    """A view of `model`, whose weights it shares, but its output layer computes only the ids of `head`: its forward
-    returns logits [..., N]."""
+    """A view of `model`, sharing its weights, whose output layer computes only the ids of `head`: logits [..., N]."""
     full, ids = model.get_output_embeddings(), head.token_ids
     weight = nn.Parameter(full.weight.detach()[ids], requires_grad=False)
     bias = None if full.bias is None else nn.Parameter(full.bias.detach()[ids], requires_grad=False)
@@ -42,9 +41,8 @@ class TorchModelRunner:
     Args:
         model: a causal LM of transformers; its weights are shared, it is never changed.
         name: what reports call it. max_seq_len: tokens per user. max_users: sequences generated together.
-        eos_token_ids: default: the model's generation config.
+        eos_token_ids: default: the model's generation config. prove: see hf/proof.py.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
-        prove: see hf/proof.py.
     """
 
     supports_features = True
@@ -68,7 +66,11 @@ class TorchModelRunner:
         self.name = name or model.config._name_or_path or type(model).__name__
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
-        self.eos_token_ids = _eos_token_ids(model) if eos_token_ids is None else frozenset(eos_token_ids)
+        if eos_token_ids is None:
+            ids = getattr(model.generation_config, "eos_token_id", None)
+            ids = config.eos_token_id if ids is None else ids
+            eos_token_ids = frozenset([ids] if isinstance(ids, int) else ids or [])
+        self.eos_token_ids = frozenset(eos_token_ids)
         self.model, self.device, self.turns = model, model.device, Turns()
         self.load: ModelLoad | None = None
         self._head = None
@@ -159,9 +161,3 @@ def _features(hidden: Tensor | None, segments: list[Segment], users: int) -> lis
         return None
     rows = {s.user: hidden[s.rows] for s in segments}
     return [rows.get(user, hidden[:0]) for user in range(users)]
-
-
-def _eos_token_ids(model: PreTrainedModel) -> frozenset[int]:
-    ids = getattr(model.generation_config, "eos_token_id", None)
-    ids = model.config.get_text_config().eos_token_id if ids is None else ids
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
