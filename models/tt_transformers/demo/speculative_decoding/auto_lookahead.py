@@ -53,8 +53,7 @@ class Clockwork:
         self.drafts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
 
     def verify_ns(self, rows: int) -> float:
-        """Measured, or between its measured neighbours; beyond the widest it is taken to cost no more than that one:
-        hope is what makes an untried width tried, and one trial ends it."""
+        """Measured, or between measured neighbours; past the widest no more than that, in hope, until it was tried."""
         known = sorted(self.verifies)
         below = max((n for n in known if n <= rows), default=known[0])
         above = min((n for n in known if n >= rows), default=known[-1])
@@ -69,14 +68,13 @@ class Clockwork:
 class AutoLookahead(Lookahead):
     """Picks the K of `choices` that maximises expected tokens / (K * draft step + verify of K + 1), K = 0 included.
 
-    alpha is kept per position and per kind of draft (Drafter.expect); c and v come from the rounds' own times, as
-    running medians. The first rounds are plain, so that there is something to compare with; when plain decoding is
-    best, drafting is tried again at intervals that double while it stays so, which bounds what a hopeless draft can
-    cost. Estimates outlive a generation: times are the machine's, and kinds of draft are alike from prompt to prompt.
+    alpha is kept per position and per kind of draft (Drafter.expect); times are running medians of the rounds' own. The
+    first rounds are plain, to compare with; while plain decoding is best, drafting is tried again at intervals that
+    double, which bounds what a hopeless draft can cost. Estimates outlive a generation: times are the machine's, and
+    kinds of draft are alike from prompt to prompt. The choices are a fixed set, so a device can have a trace of each.
 
     Because K follows the clock, two runs with the same seed at temperature > 0 follow the same law but may emit
-    different tokens; at temperature 0 nothing of K can be seen in the text. The choices are a fixed set, so that a
-    device can have a trace of each.
+    different tokens; at temperature 0 nothing of K can be seen in the text.
     """
 
     FIRST_PLAIN_ROUNDS = 2
@@ -97,8 +95,7 @@ class AutoLookahead(Lookahead):
         self._kinds: list[str | None] = []
 
     def calibrate(self, target: ModelRunner, *, users: int, argmax_only: bool) -> None:
-        """Time every width it may ask for on an idle, warm target, so that no request pays for finding out. It leaves
-        garbage in the cache, which the next prefill overwrites."""
+        """Before any request, time every width it may ask for on an idle, warm target; leaves garbage in its cache."""
         for _ in range(CALIBRATION):
             for width in (k + 1 for k in self.choices if k < target.max_seq_len):
                 at = min(64, target.max_seq_len - width)

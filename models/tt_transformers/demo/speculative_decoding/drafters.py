@@ -86,18 +86,16 @@ class Drafter(Protocol):
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
-        """What kind of draft each user would get now: a key under which a lookahead keeps acceptance statistics (drafts
-        of one kind are about equally likely to be right); None if there would be no draft. Asked once per round, before
-        propose. A drafter that does not say so has one kind."""
+        """What kind of draft each user would get now, None: no draft. By default there is one kind. A lookahead keeps
+        statistics by kind: drafts of one are about equally likely to be right. Asked once per round, before propose."""
         return [self.name] * len(contexts)
 
     def propose(self, request: DraftRequest) -> Draft:
         """Draft up to request.counts[b] tokens for each user."""
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """After verification: how many of each user's drafts were accepted, and the target's features of the verified
-        rows ([n, F], row j for position pending + j, none for a user who has ended; None unless feature_layers is not
-        ()). Called for rounds without drafts too."""
+        """After each verify (drafts or none): how many drafts of each user were accepted, and the target's features of
+        its verified rows ([n, F], row j at position pending + j, n = 0 once ended; None where feature_layers is ())."""
         return
 
     def close(self) -> None:
@@ -108,8 +106,7 @@ class ModelDrafter(Drafter):
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
     It catches up by itself: what the runner has cached is right as far as it agrees with the context, and the first
-    step of a round feeds whatever is missing (one token; two after a fully accepted round, whose last draft was never
-    fed; more after rounds in which it was not asked).
+    step of a round feeds what is missing (one token; two after a fully accepted round; more if it was not asked).
     """
 
     def __init__(self, runner: ModelRunner) -> None:
@@ -146,8 +143,7 @@ class ModelDrafter(Drafter):
         return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
 
     def _missing(self, user: int, context: Sequence[int]) -> list[int]:
-        """Forget what was rejected; what of the context is not cached. Its pending token is always fed anew: its logits
-        are what is wanted."""
+        """What of the context is to be fed, its pending token always: for its logits. Forgets what was rejected."""
         fed, end = self._fed[user], min(len(self._fed[user]), len(context) - 1)
         agreed = self._agreed[user]
         while agreed < end and fed[agreed] == context[agreed]:
@@ -189,10 +185,8 @@ def check_fit(target: ModelRunner, drafter: Drafter) -> None:
 def check_same_tokenizer(
     target: PreTrainedTokenizerBase, draft: PreTrainedTokenizerBase, *, target_name: str, draft_name: str
 ) -> None:
-    """Draft and target must mean the same text by the same ids; otherwise every draft is quietly wrong.
-
-    BadInput names the first token, special id or text (of TOKENIZER_PROBES) on which the two differ.
-    """
+    """Draft and target must mean the same text by the same ids, or every draft is quietly wrong. BadInput names the
+    first token, special id or text (of TOKENIZER_PROBES) on which the two differ."""
     ours, theirs = ({i: token for token, i in one.get_vocab().items()} for one in (target, draft))
     compared = [(f"token id {i}", ours.get(i), theirs.get(i)) for i in sorted(ours.keys() | theirs.keys())]
     specials = ("bos_token_id", "eos_token_id", "unk_token_id")

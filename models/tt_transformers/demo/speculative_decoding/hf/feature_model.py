@@ -73,10 +73,8 @@ class FeatureDraftSpec:
 
 
 def target_fingerprint(target: PreTrainedModel) -> str:
-    """16 hex digits that tell targets apart in milliseconds, whatever dtype or device they are loaded in.
-
-    sha256 over every parameter's name and shape, and over the first 2,048 entries, in bfloat16, of nine of them.
-    """
+    """16 hex digits that tell targets apart in milliseconds, whatever dtype or device they are loaded in: of the sha256
+    over every parameter's name and shape, and over the first 2,048 entries, in bfloat16, of nine of them."""
     parameters = sorted(target.named_parameters())
     digest = hashlib.sha256(json.dumps([(name, list(value.shape)) for name, value in parameters]).encode())
     for _, value in parameters[:: max(1, len(parameters) // 8)]:
@@ -89,9 +87,8 @@ def target_fingerprint(target: PreTrainedModel) -> str:
 class FeatureDraft:
     """A trained draft, as its file holds it; BadInput if a tensor is missing, left over or of another shape.
 
-    Attributes:
-        tensors: see FeatureDraftSpec.shapes. Matrices and norms of any float dtype; float32 feature_scale, the factors
-            of the features, and inv_freq, the target's rotary frequencies; token_ids, the target's ids it can draft.
+    `tensors` (FeatureDraftSpec.shapes): matrices and norms of any float dtype; float32 feature_scale, the factors of
+    the features, and inv_freq, the target's rotary frequencies; token_ids, the target's ids it can draft.
     """
 
     spec: FeatureDraftSpec

@@ -38,12 +38,8 @@ CHANGING: dict[str, Any] = {
 
 def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal LM and its tokenizer; on a CPU its linear layers are packed for decoding (packed_linear.py).
-    ModelUnavailable says what is missing and what to do about it.
-
-    Args:
-        model_id: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first).
-        device: "cpu" or "cuda". dtype: a key of DTYPES.
-    """
+    `model_id`: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first); `device`: "cpu" or
+    "cuda"; `dtype`: a key of DTYPES. ModelUnavailable says what is missing and what to do about it."""
     tokenizer = load_tokenizer(model_id)
     with _named_failures(model_id) as source:
         # What is missing or of another size is refused below, by name.

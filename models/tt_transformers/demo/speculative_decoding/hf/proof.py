@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model that attends by position, and the proof that it still says what it says without a cache.
 
-The proof takes seven passes of at most eleven tokens, once per model in a process: milliseconds for a small model, some
-seconds for one of eight billion parameters. What lies beyond its reach is refused from the configuration: rotary
-embeddings that change with the length of the text.
+The proof takes seven passes of at most eleven tokens, once per model in a process: milliseconds to some seconds (8B).
+Rotary embeddings that change with the length of the text are beyond its reach, and refused from the configuration.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ _proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary
 
 class PositionalModel:
     """A view of a causal LM whose attention goes by position. Weights are shared; the model itself is not changed.
-
-    Args:
-        whole: each user goes through the model alone, over all that is cached; else all users' rows at once.
-    """
+    `whole`: each user goes through the model alone, over all that is cached; else all users' rows at once."""
 
     def __init__(self, model: PreTrainedModel, *, whole: bool = False) -> None:
         tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
@@ -58,11 +54,8 @@ class PositionalModel:
     def run(
         self, flat: Tensor, segments: list[Segment], cache: PositionalCache, *, last: bool, features: Sequence[int] = ()
     ) -> tuple[Tensor, Tensor | None]:
-        """One pass over the tokens int64 [N] of the segments: logits [rows, V], and hidden states [N, F] if asked for.
-
-        Args:
-            last: whether logits of each segment's last row are wanted, or of all. features: see ModelRunner.prefill.
-        """
+        """One pass over the tokens int64 [N] of the segments: logits [rows, V], of each segment's last row if `last`,
+        else of all; and hidden states [N, F] of the layers `features` (see ModelRunner.prefill), None without."""
         if self.whole and len(segments) > 1:
             alone = [(flat[s.rows], [replace(s, first_row=0)]) for s in segments]
             logits, hidden = zip(*(self.run(*one, cache, last=last, features=features) for one in alone))
@@ -93,11 +86,8 @@ class PositionalModel:
 
 def by_position(model: PreTrainedModel, max_seq_len: int, *, prove: bool = True) -> PositionalModel:
     """The model, attending by position; BadInput if it does not know so many positions, or cannot be addressed by them.
-
-    Args:
-        prove: compare it with the model's own uncached forward; without, a model that does something of its own with
-            its attention or its cache may write another text, and nobody is told.
-    """
+    `prove`: compare it with the model's own uncached forward; without, a model that does something of its own with its
+    attention or its cache may write another text, and nobody is told."""
     _check_configuration(model, max_seq_len)
     if not prove:
         return PositionalModel(model)
