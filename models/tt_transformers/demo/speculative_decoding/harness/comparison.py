@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar
 
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
@@ -44,20 +45,14 @@ def make_arm(generator: SpeculativeGenerator, options: RunOptions, *, plain: boo
 
 @dataclass
 class PromptComparison:
-    """All runs of one prompt: one user of one batch. Runs of one arm emit the same tokens; their times are what varies.
-
-    Attributes:
-        batch: number of the batch that the prompt ran in; its users share the rounds' times.
-        greedy: whether the two arms can be compared token for token (samples follow one law, but differ).
-        divergence_gap: the target's top-2 logit gap where the arms part; None if they do not.
-    """
+    """All runs of one prompt: one user of one batch. Runs of one arm emit the same tokens; only their times vary."""
 
     request: TokenizedPrompt
-    batch: int
-    greedy: bool
-    speculative: list[GenerationResult] = field(default_factory=list)
-    baseline: list[GenerationResult] = field(default_factory=list)
-    divergence_gap: float | None = None
+    batch: int  # number of the batch that the prompt ran in; its users share the rounds' times
+    greedy: bool  # whether the two arms can be compared token for token (samples follow one law, but differ)
+    speculative: list[GenerationResult]
+    baseline: list[GenerationResult]  # empty where it did not run
+    divergence_gap: float | None = None  # the target's top-2 logit gap where the arms part; None if they do not
 
     @property
     def tokens(self) -> list[int]:
@@ -75,11 +70,10 @@ class PromptComparison:
     @property
     def first_divergence(self) -> int | None:
         """Index of the first emitted token that differs from plain decoding; None if none does."""
-        theirs = self.baseline_tokens
-        if self.identical is not False or theirs is None:
+        if self.identical is not False:
             return None
-        apart = (index for index, (ours, other) in enumerate(zip(self.tokens, theirs)) if ours != other)
-        return next(apart, min(len(self.tokens), len(theirs)))
+        both = zip_longest(self.tokens, self.baseline[0].tokens)
+        return next(index for index, (ours, theirs) in enumerate(both) if ours != theirs)
 
     def measure_gap(self, target: ModelRunner) -> None:
         """How near a tie it was where the arms part, if they do: by how much the target's best next token wins."""
@@ -132,12 +126,8 @@ class Comparison:
             arm(self.requests[: self.options.batch_size], WARM_UP_TOKENS, None)
 
     def run(self, watch: Callable[[Sequence[TokenizedPrompt], int], OnToken | None] | None = None) -> None:
-        """Every arm on every batch, as often as the options say.
-
-        Args:
-            watch: called before each batch with its prompts and how many were done; what it returns sees the tokens of
-                the arms' first run.
-        """
+        """Every arm on every batch, as often as the options say. `watch` is called before each batch with its prompts
+        and how many were done; what it returns sees the tokens of the arms' first run."""
         size = self.options.batch_size
         for number, start in enumerate(range(0, len(self.requests), size)):
             batch = self.requests[start : start + size]
