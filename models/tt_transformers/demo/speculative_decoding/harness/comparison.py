@@ -96,29 +96,21 @@ class Comparison:
         arms: options of each speculative arm; the first one's prompts, limits and repeats hold for all.
         baseline: what they are compared with; None: plain decoding by the bench's target, if the options want it.
         beside: other ways to decode that take turns with them (results of any kind).
-
-    Attributes:
-        compared: per arm, one PromptComparison per prompt. beside_results: [arm beside][prompt][repeat].
     """
 
     def __init__(
-        self,
-        bench: Bench,
-        arms: Sequence[RunOptions],
-        *,
-        baseline: Arm[GenerationResult] | None = None,
-        beside: Sequence[Arm[Any]] = (),
+        self, bench: Bench, arms: Sequence[RunOptions], *, baseline: Arm | None = None, beside: Sequence[Arm] = ()
     ) -> None:
         self.bench, self.options = bench, arms[0]
         generators = [bench.generator(options) for options in arms]
         speculative = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
         if baseline is None and self.options.with_baseline:
             baseline = make_arm(generators[0], self.options, plain=True)
-        self._plain: list[Arm[GenerationResult]] = [baseline] if baseline else []
-        self._turns: list[Arm[Any]] = [*self._plain, *speculative, *beside]
+        self._plain = [baseline] if baseline else []
+        self._turns: list[Arm] = [*self._plain, *speculative, *beside]
         self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
-        self.compared: list[list[PromptComparison]] = [[] for _ in arms]
-        self.beside_results: list[list[list[Any]]] = [[] for _ in beside]
+        self.compared: list[list[PromptComparison]] = [[] for _ in arms]  # [arm][prompt]
+        self.beside_results: list[list[list[Any]]] = [[] for _ in beside]  # [arm beside][prompt][repeat]
 
     def warm_up(self) -> None:
         """Every arm on a short piece of the first batch, so that no clock sees a first time."""
@@ -134,13 +126,11 @@ class Comparison:
             self._run_batch(batch, number, watch(batch, start) if watch is not None else None)
 
     def _run_batch(self, batch: Sequence[TokenizedPrompt], number: int, on_token: OnToken | None) -> None:
-        turns = len(self._turns)
         runs: list[list[list[Any]]] = [[[] for _ in batch] for _ in self._turns]  # [arm][prompt][repeat]
         for repeat in range(self.options.num_repeats):
-            for turn in range(turns):
-                index = (turn + repeat + number) % turns  # each time another one begins
-                watcher = on_token if repeat == 0 else None
-                results = self._turns[index](batch, self.options.max_new_tokens, watcher)
+            for turn in range(len(runs)):
+                index = (turn + repeat + number) % len(runs)  # each time another one begins
+                results = self._turns[index](batch, self.options.max_new_tokens, None if repeat else on_token)
                 for of_prompt, result in zip(runs[index], results, strict=True):
                     of_prompt.append(result)
         plain = runs.pop(0) if self._plain else [[] for _ in batch]

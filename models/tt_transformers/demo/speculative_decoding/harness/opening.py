@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -101,10 +101,10 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     with ExitStack() as opened:
         target, tokenizer = opened_runner(options.target)
         if options.draft_file is not None:
-            with watch_load(options.draft_file.stem) as watch:
+            with watch_load(options.draft_file.stem) as draft_load:
                 draft = FeatureDrafter.from_file(options.draft_file, target.model)
+                draft_load.weights_mb = options.draft_file.stat().st_size / 1e6
             opened.callback(draft.close)
-            draft_load = replace(watch, weights_mb=options.draft_file.stat().st_size / 1e6)
         elif options.draft is not None:
             runner, its_tokenizer = opened_runner(options.draft, kept)
             check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)

@@ -37,8 +37,7 @@ def _refusal(given: str) -> str | None:
     if not os.path.isdir(folder):
         return f"there is no folder {folder}; make it first"
     if mode is None or stat.S_ISREG(mode):
-        with tempfile.NamedTemporaryFile(dir=folder):  # a folder on a read-only disk looks writable to root
-            pass
+        tempfile.NamedTemporaryFile(dir=folder).close()  # a folder on a read-only disk looks writable to root
     return None
 
 
