@@ -8,7 +8,6 @@ from __future__ import annotations
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
-PROG = "speculative_demo"
 DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
@@ -19,7 +18,7 @@ DEFAULT_SEQ_LEN = 2048
 def parser() -> Parser:
     """The options, grouped as a user thinks of them."""
     top = Parser(
-        prog=PROG,
+        prog="speculative_demo",
         description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in "
         "one process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
         epilog="Subcommands, each with --help: compare (many settings and transformers' own decoding in one run), "

@@ -134,10 +134,8 @@ def json_file(arguments: argparse.Namespace) -> Path | None:
 
 
 def fitted(options: RunOptions, asked: int | None) -> RunOptions:
-    """The options with the max_seq_len asked for, or else as many positions as the demo takes and all models know.
-
-    BadInput if a model's config says that it knows fewer than asked for.
-    """
+    """The options with the max_seq_len asked for, or else as many positions as the demo takes and all models know;
+    BadInput if a model's config says that it knows fewer than asked for."""
     from models.tt_transformers.demo.speculative_decoding.hf.loading import known_positions
 
     fewest = asked or options.max_seq_len
@@ -197,8 +195,9 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     """On what it runs: RunOptions' device, dtype and enable_trace."""
     backend, device, known = arguments.backend, arguments.device, PRECISIONS[arguments.backend]
     dtype = arguments.dtype or known[0]
-    allowed = f"with --backend {backend} it must be {' or '.join(known)}"
-    _refuse(dtype not in known, f"--dtype {dtype} is not known; {allowed}")
+    _refuse(
+        dtype not in known, f"--dtype {dtype} is not known; with --backend {backend} it must be {' or '.join(known)}"
+    )
     if backend == "tt":
         if importlib.util.find_spec("ttnn") is None:
             raise ModelUnavailable("--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch")

@@ -20,12 +20,11 @@ def checked_output(option: str, given: str | Path, *, make_folders: bool = False
     try:
         if make_folders:
             Path(given).parent.mkdir(parents=True, exist_ok=True)
-        reason = _refusal(str(given))
+        if (reason := _refusal(str(given))) is None:
+            return Path(given)
     except OSError as error:
         reason = f"it cannot be written ({error.strerror}); choose another place"
-    if reason is not None:
-        raise BadInput(f"{option} {given}: {reason}")
-    return Path(given)
+    raise BadInput(f"{option} {given}: {reason}")
 
 
 def _refusal(given: str) -> str | None:

@@ -58,7 +58,8 @@ def _prompt_record(compared: PromptComparison) -> dict[str, Any]:
         "target_ttft_ms": metrics.median([result.target_ttft_ns / 1e6 for result in compared.speculative]),
         "speedup": metrics.speedup(timed["decode_tps"], timed["baseline_decode_tps"]),
         "rounds": len(first.rounds),
-        **{name: getattr(first, name) for name in ("drafted", "accepted")},
+        "drafted": first.drafted,
+        "accepted": first.accepted,
         "accepted_per_position": metrics.accepted_per_position(first.rounds),
         **_acceptance(first.rounds),
         "drafted_per_round": [r.drafted for r in first.rounds],
@@ -124,8 +125,8 @@ def _rates(arm: Sequence[Sequence[GenerationResult]]) -> list[float | None]:
 
 
 def _whole_arm(compared: Sequence[PromptComparison], records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
-    """One arm's decoding of all prompts. Users of one batch decode at the same time: a batch lasts as long as its
-    slowest user."""
+    """One arm's decoding of all prompts (None: it did not run). Users of one batch decode at the same time: a batch
+    lasts as long as its slowest user."""
     batches: dict[int, float] = {}
     after_first = 0
     for one, record in zip(compared, records, strict=True):
@@ -174,9 +175,8 @@ def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
 
 
 def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
-    """When (UTC) and by which command; `command` defaults to this process's own. Of an absolute path the last part is
-    kept: where it lies is nobody's business but the machine's.
-    """
+    """When (UTC) and by which command (default: this process's own). Of an absolute path the last part is kept: where
+    it lies is nobody's business but the machine's."""
     program, *arguments = sys.argv if command is None else command
     words = [Path(program).stem, *(Path(word).name if Path(word).is_absolute() else word for word in arguments)]
     return {"created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "command": " ".join(map(shlex.quote, words))}

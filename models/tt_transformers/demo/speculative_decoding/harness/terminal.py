@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What a user sees on the terminal: streamed text, tables, the verdict in words. By rich, or plainly where it is not
-installed."""
+"""What a user sees: streamed text, tables, the verdict in words. By rich, or plainly where it is not installed."""
 
 from __future__ import annotations
 
@@ -88,13 +87,12 @@ def show_legend(console: Any) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: what of a row's values it shows, and how. Where not all fit, those of the highest rank are
-    left out first, of rank 0 never."""
+    """A column of a table: which of a row's values it shows, and how."""
 
     heading: str
     key: str
     form: str = "{}"
-    rank: int = 0
+    rank: int = 0  # where not all columns fit, those of the highest rank are left out first, of rank 0 never
 
     def cell(self, row: Row) -> str:
         """Empty where the row has no such value."""
@@ -196,10 +194,8 @@ def verdict(record: Row) -> str:
         sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
     if total["alpha"] is None:
         return " ".join([*sentences, "Nothing was drafted."])
-    share = "accepted with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(
-        **total
-    )
-    sentences.append(f"The {record['drafter']} drafter's tokens were {share}.")
+    odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
+    sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
     if total["predicted_speedup"] is not None:
         cost = "A drafted token cost {c:.3f} of a plain target step (c), verifying a draft {v:.2f} (v)".format(**total)
         sentences.append(f"{cost}; from these a speedup of {total['predicted_speedup']:.2f}x is predicted.")
