@@ -88,8 +88,7 @@ def watched_run(comparison: Comparison, console: Any, stream: terminal.StreamedT
         if stream and done:
             stream.finish()
         categories = ", ".join(request.prompt.category for request in batch)
-        heading = f"prompt {done + 1} of {len(comparison.requests)}: {categories}"
-        console.print(terminal.styled(heading, "bold"))
+        console.print(terminal.styled(f"prompt {done + 1} of {len(comparison.requests)}: {categories}", "bold"))
         return stream
 
     if stream:

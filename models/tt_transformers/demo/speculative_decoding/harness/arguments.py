@@ -8,19 +8,17 @@ from __future__ import annotations
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
-PROG = "speculative_demo"
 DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
 DEFAULT_K = 4
 DEFAULT_SEQ_LEN = 2048
-WIDEST_AUTOMATIC_K = 16
 
 
 def parser() -> Parser:
     """The options, grouped as a user thinks of them."""
     top = Parser(
-        prog=PROG,
+        prog="speculative_demo",
         description="Runs plain and speculative decoding of the same prompts by the same target model, interleaved in "
         "one process, checks that the tokens are equal, and shows what it cost and gained in wall-clock time.",
         epilog="Subcommands, each with --help: compare (many settings and transformers' own decoding in one run), "
@@ -33,9 +31,9 @@ def parser() -> Parser:
     add("--target", metavar="ID_OR_PATH", help="any Hugging Face causal LM instead of a pair")
     add("--draft", metavar="ID_OR_PATH", help="a small model with the same tokenizer as the target")
     who = (
-        "a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text repeats itself"
+        "a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text repeats itself "
     )
-    add("--drafter", choices=DRAFTERS, help=f"{who} (default: what is there: model, hybrid of a feature draft, lookup)")
+    add("--drafter", choices=DRAFTERS, help=who + "(default: what is there: model, hybrid of a feature draft, lookup)")
     add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")

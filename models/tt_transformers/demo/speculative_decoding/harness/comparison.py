@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar
 
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
@@ -44,20 +45,14 @@ def make_arm(generator: SpeculativeGenerator, options: RunOptions, *, plain: boo
 
 @dataclass
 class PromptComparison:
-    """All runs of one prompt: one user of one batch. Runs of one arm emit the same tokens; their times are what varies.
-
-    Attributes:
-        batch: number of the batch that the prompt ran in; its users share the rounds' times.
-        greedy: whether the two arms can be compared token for token (samples follow one law, but differ).
-        divergence_gap: the target's top-2 logit gap where the arms part; None if they do not.
-    """
+    """All runs of one prompt: one user of one batch. Runs of one arm emit the same tokens; only their times vary."""
 
     request: TokenizedPrompt
-    batch: int
-    greedy: bool
-    speculative: list[GenerationResult] = field(default_factory=list)
-    baseline: list[GenerationResult] = field(default_factory=list)
-    divergence_gap: float | None = None
+    batch: int  # number of the batch that the prompt ran in; its users share the rounds' times
+    greedy: bool  # whether the two arms can be compared token for token (samples follow one law, but differ)
+    speculative: list[GenerationResult]
+    baseline: list[GenerationResult]  # empty where it did not run
+    divergence_gap: float | None = None  # the target's top-2 logit gap where the arms part; None if they do not
 
     @property
     def tokens(self) -> list[int]:
@@ -75,11 +70,10 @@ class PromptComparison:
     @property
     def first_divergence(self) -> int | None:
         """Index of the first emitted token that differs from plain decoding; None if none does."""
-        theirs = self.baseline_tokens
-        if self.identical is not False or theirs is None:
+        if self.identical is not False:
             return None
-        apart = (index for index, (ours, other) in enumerate(zip(self.tokens, theirs)) if ours != other)
-        return next(apart, min(len(self.tokens), len(theirs)))
+        both = zip_longest(self.tokens, self.baseline[0].tokens)
+        return next(index for index, (ours, theirs) in enumerate(both) if ours != theirs)
 
     def measure_gap(self, target: ModelRunner) -> None:
         """How near a tie it was where the arms part, if they do: by how much the target's best next token wins."""
@@ -87,11 +81,6 @@ class PromptComparison:
             context = [*self.request.token_ids, *self.tokens[:index]]
             best = target.prefill([context]).values[0].float().topk(2).values
             self.divergence_gap = float(best[0] - best[1])
-
-    def matched(self, near_tie_gap: float) -> bool:
-        """Identical, or parted only where the target itself was all but undecided."""
-        gap = self.divergence_gap
-        return self.identical is not False or (gap is not None and gap < near_tie_gap)
 
 
 class Comparison:
@@ -102,29 +91,21 @@ class Comparison:
         arms: options of each speculative arm; the first one's prompts, limits and repeats hold for all.
         baseline: what they are compared with; None: plain decoding by the bench's target, if the options want it.
         beside: other ways to decode that take turns with them (results of any kind).
-
-    Attributes:
-        compared: per arm, one PromptComparison per prompt. beside_results: [arm beside][prompt][repeat].
     """
 
     def __init__(
-        self,
-        bench: Bench,
-        arms: Sequence[RunOptions],
-        *,
-        baseline: Arm[GenerationResult] | None = None,
-        beside: Sequence[Arm[Any]] = (),
+        self, bench: Bench, arms: Sequence[RunOptions], *, baseline: Arm | None = None, beside: Sequence[Arm] = ()
     ) -> None:
         self.bench, self.options = bench, arms[0]
         generators = [bench.generator(options) for options in arms]
         speculative = [make_arm(generator, options) for generator, options in zip(generators, arms, strict=True)]
         if baseline is None and self.options.with_baseline:
             baseline = make_arm(generators[0], self.options, plain=True)
-        self._plain: list[Arm[GenerationResult]] = [baseline] if baseline else []
-        self._turns: list[Arm[Any]] = [*self._plain, *speculative, *beside]
+        self._plain = [baseline] if baseline else []
+        self._turns: list[Arm] = [*self._plain, *speculative, *beside]
         self.requests = tokenized(self.options.prompts, bench.tokenizer, max_seq_len=self.options.max_seq_len)
-        self.compared: list[list[PromptComparison]] = [[] for _ in arms]
-        self.beside_results: list[list[list[Any]]] = [[] for _ in beside]
+        self.compared: list[list[PromptComparison]] = [[] for _ in arms]  # [arm][prompt]
+        self.beside_results: list[list[list[Any]]] = [[] for _ in beside]  # [arm beside][prompt][repeat]
 
     def warm_up(self) -> None:
         """Every arm on a short piece of the first batch, so that no clock sees a first time."""
@@ -132,25 +113,19 @@ class Comparison:
             arm(self.requests[: self.options.batch_size], WARM_UP_TOKENS, None)
 
     def run(self, watch: Callable[[Sequence[TokenizedPrompt], int], OnToken | None] | None = None) -> None:
-        """Every arm on every batch, as often as the options say.
-
-        Args:
-            watch: called before each batch with its prompts and how many were done; what it returns sees the tokens of
-                the arms' first run.
-        """
+        """Every arm on every batch, as often as the options say. `watch` is called before each batch with its prompts
+        and how many were done; what it returns sees the tokens of the arms' first run."""
         size = self.options.batch_size
         for number, start in enumerate(range(0, len(self.requests), size)):
             batch = self.requests[start : start + size]
             self._run_batch(batch, number, watch(batch, start) if watch is not None else None)
 
     def _run_batch(self, batch: Sequence[TokenizedPrompt], number: int, on_token: OnToken | None) -> None:
-        turns = len(self._turns)
         runs: list[list[list[Any]]] = [[[] for _ in batch] for _ in self._turns]  # [arm][prompt][repeat]
         for repeat in range(self.options.num_repeats):
-            for turn in range(turns):
-                index = (turn + repeat + number) % turns  # each time another one begins
-                watcher = on_token if repeat == 0 else None
-                results = self._turns[index](batch, self.options.max_new_tokens, watcher)
+            for turn in range(len(runs)):
+                index = (turn + repeat + number) % len(runs)  # each time another one begins
+                results = self._turns[index](batch, self.options.max_new_tokens, None if repeat else on_token)
                 for of_prompt, result in zip(runs[index], results, strict=True):
                     of_prompt.append(result)
         plain = runs.pop(0) if self._plain else [[] for _ in batch]
@@ -166,5 +141,6 @@ class Comparison:
     @property
     def matched(self) -> bool:
         """Whether every arm emitted what the baseline emitted, near ties of low precision apart."""
-        gap = 0.0 if self.options.exact else NEAR_TIE_GAP[self.options.dtype]
-        return all(comparison.matched(gap) for compared in self.compared for comparison in compared)
+        near = 0.0 if self.options.exact else NEAR_TIE_GAP[self.options.dtype]
+        gaps = [one.divergence_gap for compared in self.compared for one in compared if one.identical is False]
+        return all(gap is not None and gap < near for gap in gaps)

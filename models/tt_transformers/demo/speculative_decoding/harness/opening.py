@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -28,40 +28,34 @@ AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
 @dataclass(frozen=True)
 class Bench:
-    """What the arms of a run share; they run one after another, so they can share runners and drafters.
-
-    Attributes:
-        draft: the drafter that a draft model or a feature draft makes, if there is one. draft_load: what it cost.
-        ignored_settings: by name, what transformers' generate would do with the target's choices and no arm here does.
-    """
+    """What the arms of a run share; they run one after another, so they can share runners and drafters."""
 
     target: ModelRunner
     tokenizer: PreTrainedTokenizerBase
-    draft: Drafter | None = None
-    draft_load: ModelLoad | None = None
-    ignored_settings: dict[str, Any] = field(default_factory=dict)
+    draft: Drafter | None  # that a draft model or a feature draft makes
+    draft_load: ModelLoad | None  # what it cost
+    ignored_settings: dict[str, Any]  # of the target's generation_config what no arm does, by name
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
         if isinstance(lookahead, AutoLookahead):
             lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
+        drafter = self.draft  # opened, as the options want one
+        if options.num_draft_tokens == 0:
+            drafter = None
+        elif options.drafter == "prompt-lookup":
+            drafter = PromptLookupDrafter()
+        elif options.drafter == "hybrid":
+            drafter = lookup_first(cast(Drafter, drafter))
         return SpeculativeGenerator(
             self.target,
-            self._drafter(options),
+            drafter,
             lookahead=lookahead,
             sampling=options.sampling,
             verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=self.tokenizer,
         )
-
-    def _drafter(self, options: RunOptions) -> Drafter | None:
-        if options.num_draft_tokens == 0:
-            return None
-        if options.drafter == "prompt-lookup":
-            return PromptLookupDrafter()
-        draft = cast(Drafter, self.draft)  # opened, as the options want one
-        return lookup_first(draft) if options.drafter == "hybrid" else draft
 
     @property
     def loads(self) -> dict[str, Any]:
@@ -107,10 +101,10 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     with ExitStack() as opened:
         target, tokenizer = opened_runner(options.target)
         if options.draft_file is not None:
-            with watch_load(options.draft_file.stem) as watch:
+            with watch_load(options.draft_file.stem) as draft_load:
                 draft = FeatureDrafter.from_file(options.draft_file, target.model)
+                draft_load.weights_mb = options.draft_file.stat().st_size / 1e6
             opened.callback(draft.close)
-            draft_load = replace(watch, weights_mb=options.draft_file.stat().st_size / 1e6)
         elif options.draft is not None:
             runner, its_tokenizer = opened_runner(options.draft, kept)
             check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
@@ -140,14 +134,9 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
     with ExitStack() as opened:
         if mesh_device is None:
             mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape()))
-        runners = open_models(
-            mesh_device,
-            requests,
-            users=options.batch_size,
-            max_seq_len=options.max_seq_len,
-            optimizations=options.dtype,
-            enable_trace=options.enable_trace,
-        )
+        size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
+        precision, traced = options.dtype, options.enable_trace
+        runners = open_models(mesh_device, requests, optimizations=precision, enable_trace=traced, **size)
         for runner in runners:
             opened.callback(runner.close)
         target, *drafts = runners

@@ -18,12 +18,7 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.harness import prompts as prompt_files
-from models.tt_transformers.demo.speculative_decoding.harness.arguments import (
-    DEFAULT_K,
-    DEFAULT_SEQ_LEN,
-    PRECISIONS,
-    WIDEST_AUTOMATIC_K,
-)
+from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, DEFAULT_SEQ_LEN, PRECISIONS
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
@@ -31,6 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import E
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
+WIDEST_AUTOMATIC_K = 16  # of a lookahead that varies K, unless the user says how far it may go
 LEAST = dict.fromkeys(("num_draft_tokens", "batch_size", "max_new_tokens", "repeat", "draft_head_size"), 1)
 LEAST |= {"max_seq_len": 2}
 MOST = {"num_draft_tokens": MAX_DRAFT_TOKENS}
@@ -45,45 +41,31 @@ NEEDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """One run: which models, on what, how they draft and decode, and what.
-
-    Attributes:
-        pair: its name, if the models are a named pair's.
-        draft, draft_file: a draft model, or a feature draft of the target; of those at most one is used.
-        draft_head_file, draft_head_size: a trimmed draft's output ids: the file lists them, or they are the `size` most
-            frequent of its text.
-        drafter, lookahead: see arguments.py. num_draft_tokens: K, or the most that the lookahead may ask for; 0 is the
-            speculative loop with nothing drafted.
-        device: cpu, cuda, or with backend "tt" the mesh. dtype: one of the backend's arguments.PRECISIONS.
-        enable_trace: tt only; None: where it is safe.
-        batch_size: prompts generated together. exact: both arms run every forward K + 1 rows wide.
-        num_repeats: runs of each arm per prompt. with_baseline: whether plain decoding runs too. prove: whether models
-            are tried when they are opened (hf/proof.py).
-    """
+    """One run: which models, on what, how they draft and decode, and what."""
 
     target: str
     prompts: Sequence[Prompt]
-    pair: str | None = None
-    draft: str | None = None
-    draft_file: Path | None = None
-    draft_head_file: Path | None = None
-    draft_head_size: int | None = None
-    drafter: str = "model"
+    pair: str | None = None  # its name, if the models are a named pair's
+    draft: str | None = None  # a draft model,
+    draft_file: Path | None = None  # or a feature draft of the target; at most one of the two is used
+    draft_head_file: Path | None = None  # a trimmed draft's output ids: this file lists them,
+    draft_head_size: int | None = None  # or they are so many, the most frequent of its text
+    drafter: str = "model"  # one of arguments.DRAFTERS
     backend: str = "torch"
-    device: str = "cpu"
-    dtype: str = "float32"
-    enable_trace: bool | None = None
-    num_draft_tokens: int = DEFAULT_K
-    lookahead: str = "fixed"
-    batch_size: int = 1
-    exact: bool = False
+    device: str = "cpu"  # cpu, cuda, or with backend "tt" the mesh
+    dtype: str = "float32"  # one of the backend's arguments.PRECISIONS
+    enable_trace: bool | None = None  # tt only; None: where it is safe
+    num_draft_tokens: int = DEFAULT_K  # K, or the most that the lookahead may ask for; 0: the loop, nothing drafted
+    lookahead: str = "fixed"  # one of arguments.LOOKAHEADS
+    batch_size: int = 1  # prompts generated together
+    exact: bool = False  # both arms run every forward K + 1 rows wide
     sampling: SamplingParams = SamplingParams()
     max_new_tokens: int = 128
     max_seq_len: int = DEFAULT_SEQ_LEN
     stop_strings: tuple[str, ...] = ()
-    num_repeats: int = 1
-    with_baseline: bool = True
-    prove: bool = True
+    num_repeats: int = 1  # runs of each arm per prompt
+    with_baseline: bool = True  # whether plain decoding runs too
+    prove: bool = True  # whether models are tried when they are opened (hf/proof.py)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,11 +77,7 @@ class RunOptions:
 
 
 def checked(arguments: argparse.Namespace) -> RunOptions:
-    """The command line's run.
-
-    Raises:
-        BadInput: names the option, what it allows and what to do.
-    """
+    """The command line's run; BadInput names the option, what it allows and what to do."""
     given = vars(arguments)
     for name, value in given.items():
         empty = value == "" and name != "prompt"
@@ -117,10 +95,8 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     varied = f"--exact needs one width for every round, and --lookahead {lookahead} varies it; add -k K"
     _refuse(exact and lookahead != "fixed", varied)
     _refuse(exact and arguments.temperature, "--exact compares tokens, and samples differ; drop --temperature")
-    elsewhere = (
-        "runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b, or --target and --draft"
-    )
-    _refuse(on_tt and chosen["target"] == EMBEDDED, f"the embedded SmolLM2 {elsewhere}")
+    on_torch = "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b"
+    _refuse(on_tt and chosen["target"] == EMBEDDED, f"{on_torch}, or --target and --draft")
     _refuse(on_tt and chosen["draft_file"], "--backend tt gives no hidden states to a feature draft; change --drafter")
     _refuse(not all(arguments.stop), "--stop was given an empty text, which would end everything at once; drop it")
     if arguments.prompt is None:
@@ -158,10 +134,8 @@ def json_file(arguments: argparse.Namespace) -> Path | None:
 
 
 def fitted(options: RunOptions, asked: int | None) -> RunOptions:
-    """The options with the max_seq_len asked for, or else as many positions as the demo takes and all models know.
-
-    BadInput if a model's config says that it knows fewer than asked for.
-    """
+    """The options with the max_seq_len asked for, or else as many positions as the demo takes and all models know;
+    BadInput if a model's config says that it knows fewer than asked for."""
     from models.tt_transformers.demo.speculative_decoding.hf.loading import known_positions
 
     fewest = asked or options.max_seq_len
@@ -221,8 +195,9 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     """On what it runs: RunOptions' device, dtype and enable_trace."""
     backend, device, known = arguments.backend, arguments.device, PRECISIONS[arguments.backend]
     dtype = arguments.dtype or known[0]
-    allowed = f"with --backend {backend} it must be {' or '.join(known)}"
-    _refuse(dtype not in known, f"--dtype {dtype} is not known; {allowed}")
+    _refuse(
+        dtype not in known, f"--dtype {dtype} is not known; with --backend {backend} it must be {' or '.join(known)}"
+    )
     if backend == "tt":
         if importlib.util.find_spec("ttnn") is None:
             raise ModelUnavailable("--backend tt needs ttnn and a tt-metal checkout on PYTHONPATH; use --backend torch")

@@ -20,12 +20,11 @@ def checked_output(option: str, given: str | Path, *, make_folders: bool = False
     try:
         if make_folders:
             Path(given).parent.mkdir(parents=True, exist_ok=True)
-        reason = _refusal(str(given))
+        if (reason := _refusal(str(given))) is None:
+            return Path(given)
     except OSError as error:
         reason = f"it cannot be written ({error.strerror}); choose another place"
-    if reason is not None:
-        raise BadInput(f"{option} {given}: {reason}")
-    return Path(given)
+    raise BadInput(f"{option} {given}: {reason}")
 
 
 def _refusal(given: str) -> str | None:
@@ -37,8 +36,7 @@ def _refusal(given: str) -> str | None:
     if not os.path.isdir(folder):
         return f"there is no folder {folder}; make it first"
     if mode is None or stat.S_ISREG(mode):
-        with tempfile.NamedTemporaryFile(dir=folder):  # a folder on a read-only disk looks writable to root
-            pass
+        tempfile.NamedTemporaryFile(dir=folder).close()  # a folder on a read-only disk looks writable to root
     return None
 
 

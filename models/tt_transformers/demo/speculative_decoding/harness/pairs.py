@@ -16,21 +16,14 @@ EMBEDDED_DRAFTS = Path(__file__).resolve().parents[5] / "embedded_drafts"  # bes
 
 @dataclass(frozen=True)
 class ModelPair:
-    """A target, and who drafts for it.
-
-    Attributes:
-        draft: a draft model that speaks the target's tokens, if any.
-        lookahead: the policy that chooses K unless the user says otherwise.
-        draft_file: a trained feature draft (hf/feature_model.py) in EMBEDDED_DRAFTS, if any; prompt lookup where it is
-            missing.
-    """
+    """A target, and who drafts for it: prompt lookup, where neither a draft nor the draft_file is there."""
 
     name: str
     target: str
     description: str
-    draft: str | None = None
-    draft_file: str | None = None
-    lookahead: str = "auto"
+    draft: str | None = None  # a draft model that speaks the target's tokens
+    draft_file: str | None = None  # a trained feature draft (hf/feature_model.py) in EMBEDDED_DRAFTS
+    lookahead: str = "auto"  # the policy that chooses K unless the user says otherwise
 
     @property
     def draft_path(self) -> Path | None:

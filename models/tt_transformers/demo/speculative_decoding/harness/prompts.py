@@ -37,11 +37,8 @@ class TokenizedPrompt:
 
 
 def load_prompts(path: Path | str) -> list[Prompt]:
-    """Read a prompts file.
-
-    Raises:
-        BadInput: no such file, not UTF-8, not JSON, or an entry (named) that is not {"prompt": non-empty text}.
-    """
+    """Read a prompts file; BadInput: there is none, it is not UTF-8, not JSON, or an entry (named) is not
+    {"prompt": non-empty text}."""
     path = Path(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicate_keys)

@@ -92,9 +92,7 @@ def _summary_record(comparisons: Sequence[PromptComparison], records: Sequence[d
     }.values()
     model = metrics.RoundModel.measured(rounds, steps)
     judged = [record["identical"] for record in records if record["identical"] is not None]
-    decode_s, baseline_s = (_wall_clock(comparisons, records, name) for name in ("decode_s", "baseline_decode_s"))
-    decode_tps = ratio(_after_first(results[0] for results in ours), decode_s)
-    baseline_tps = ratio(_after_first(results[0] for results in plain if results), baseline_s)
+    speeds = _whole_arm(comparisons, records, "") | _whole_arm(comparisons, records, "baseline_")
     return {
         "prompts": len(records),
         "identical": sum(judged) if judged else None,
@@ -102,16 +100,13 @@ def _summary_record(comparisons: Sequence[PromptComparison], records: Sequence[d
         # accepted tokens by the drafter that proposed them
         "per_source": dict(Counter(source for record in records for source in record["sources"] if source)),
         "new_tokens": sum(len(record["tokens"]) for record in records),
-        "decode_s": decode_s,
-        "baseline_decode_s": baseline_s,
-        "decode_tps": decode_tps,
-        "baseline_decode_tps": baseline_tps,
+        **speeds,
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
         **{name: getattr(model, name) for name in ("alpha", "c", "v")},
         "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
-        "speedup": metrics.speedup(decode_tps, baseline_tps),
+        "speedup": metrics.speedup(speeds["decode_tps"], speeds["baseline_decode_tps"]),
         # of each repeat over all prompts, of which the rest of the record has medians
         "speedup_runs": [metrics.speedup(*rates) for rates in zip(_rates(ours), _rates(plain))],
         "time_split": {
@@ -129,13 +124,17 @@ def _rates(arm: Sequence[Sequence[GenerationResult]]) -> list[float | None]:
     return [ratio(_after_first(repeat), sum(result.decode_s for result in repeat)) for repeat in zip(*arm)]
 
 
-def _wall_clock(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Users of one batch decode at the same time: a batch lasts as long as its slowest user. None: it did not run."""
+def _whole_arm(compared: Sequence[PromptComparison], records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
+    """One arm's decoding of all prompts (None: it did not run). Users of one batch decode at the same time: a batch
+    lasts as long as its slowest user."""
     batches: dict[int, float] = {}
-    for one, record in zip(comparisons, records, strict=True):
-        if record[key] is not None:
-            batches[one.batch] = max(batches.get(one.batch, 0.0), record[key])
-    return sum(batches.values()) if batches else None
+    after_first = 0
+    for one, record in zip(compared, records, strict=True):
+        if (seconds := record[f"{prefix}decode_s"]) is not None:
+            batches[one.batch] = max(batches.get(one.batch, 0.0), seconds)
+            after_first += len(record[f"{prefix}tokens"]) - 1
+    decode_s = sum(batches.values()) if batches else None
+    return {f"{prefix}decode_s": decode_s, f"{prefix}decode_tps": ratio(after_first, decode_s)}
 
 
 def _acceptance(rounds: Sequence[RoundRecord]) -> dict[str, float | None]:
@@ -171,16 +170,13 @@ def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode
 
 
 def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
-    """The record with what opening the models cost, which of the target's settings no arm follows, when it was made
-    (UTC) and by which command."""
-    of_bench = {"models": bench.loads, "ignored_generation_settings": bench.ignored_settings}
-    return record | of_bench | provenance()
+    """The record with what opening the models cost, which of the target's settings no arm follows, and provenance()."""
+    return record | {"models": bench.loads, "ignored_generation_settings": bench.ignored_settings} | provenance()
 
 
 def provenance(command: Sequence[str] | None = None) -> dict[str, str]:
-    """When (UTC) and by which command; `command` defaults to this process's own. Of an absolute path the last part is
-    kept: where it lies is nobody's business but the machine's.
-    """
+    """When (UTC) and by which command (default: this process's own). Of an absolute path the last part is kept: where
+    it lies is nobody's business but the machine's."""
     program, *arguments = sys.argv if command is None else command
     words = [Path(program).stem, *(Path(word).name if Path(word).is_absolute() else word for word in arguments)]
     return {"created": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "command": " ".join(map(shlex.quote, words))}

@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What a user sees on the terminal: streamed text, tables, the verdict in words. By rich, or plainly where it is not
-installed."""
+"""What a user sees: streamed text, tables, the verdict in words. By rich, or plainly where it is not installed."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from models.tt_transformers.demo.speculative_decoding.harness.command import shown
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
@@ -25,6 +24,7 @@ WIDTH = 128  # where the output is not a terminal
 GUTTER = 2  # between columns
 STYLES = {"accepted": "green", "recovered": "bold magenta", "bonus": "bold magenta", "plain": "", "prefill": ""}
 MISSING = "-"
+Row: TypeAlias = dict[str, Any]  # what a table or a sentence is made of: a result, or a part of one
 
 
 class PlainScreen:
@@ -41,9 +41,9 @@ def make_console() -> Console | PlainScreen:
     except ImportError:
         print("rich is not installed: plain text, without colours", file=sys.stderr)
         return PlainScreen()
-    plain: dict[str, Any] = {"highlight": False, "color_system": None if os.environ.get("NO_COLOR") else "auto"}
-    console = Console(**plain)
-    console = console if console.is_terminal else Console(**plain, width=WIDTH)
+    console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    if not console.is_terminal:
+        console.width = WIDTH
     setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
     return console
 
@@ -87,44 +87,39 @@ def show_legend(console: Any) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: what of a row's values it shows, and how. Where not all fit, those of the highest rank are
-    left out first, of rank 0 never."""
+    """A column of a table: which of a row's values it shows, and how."""
 
     heading: str
     key: str
     form: str = "{}"
-    rank: int = 0
+    rank: int = 0  # where not all columns fit, those of the highest rank are left out first, of rank 0 never
 
-    def cell(self, row: dict[str, Any]) -> str:
+    def cell(self, row: Row) -> str:
         """Empty where the row has no such value."""
         return shown(" ".join(figure(row[self.key], self.form).split())) if self.key in row else ""
 
 
-def screen_table(
-    title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]], total: dict[str, Any] | None = None
-) -> str:
+def screen_table(title: str, columns: Sequence[Column], rows: Sequence[Row], total: Row | None = None) -> str:
     """A table that leaves out whole columns, never digits, where the screen is narrow. The first column is a name."""
     tall = max(column.heading.count("\n") for column in columns) + 1
     headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
     values = [*rows, total] if total else rows
-    cells = [*zip(*headings), *([column.cell(row) for column in columns] for row in values)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
+    texts = [[*heading, *map(column.cell, values)] for heading, column in zip(headings, columns)]
+    widths = [max(map(len, text)) for text in texts]
     for rank in sorted({column.rank for column in columns}, reverse=True):
         kept = [i for i, column in enumerate(columns) if column.rank <= rank]
         size = sum(widths[i] + GUTTER for i in kept) - GUTTER
         if size <= shutil.get_terminal_size((WIDTH, 24)).columns:
             break
-    lines = [
-        (" " * GUTTER).join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in kept).rstrip()
-        for row in cells
-    ]
+    padded = [[text.rjust(widths[i]) if i else text.ljust(widths[i]) for text in texts[i]] for i in kept]
+    lines = [(" " * GUTTER).join(line).rstrip() for line in zip(*padded)]
     lines.insert(tall, "-" * size)
     if total:
         lines.insert(-1, "-" * size)
     return "\n".join([title, *lines])
 
 
-def round_lines(record: dict[str, Any]) -> list[str]:
+def round_lines(record: Row) -> list[str]:
     """One line per round of one prompt: what was drafted, accepted, and what the target added."""
     rows = zip(record["drafted_per_round"], record["accepted_per_round"], strict=True)
     return [
@@ -134,7 +129,7 @@ def round_lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def result_table(record: dict[str, Any]) -> str:
+def result_table(record: Row) -> str:
     """One row per prompt, then the totals; of several users at once a row has the speed of one, the last row of all."""
     several, total = (record.get("batch_size") or 1) > 1, record["summary"]
     rate = "tok/s/user" if several else "tok/s"
@@ -152,25 +147,21 @@ def result_table(record: dict[str, Any]) -> str:
         Column("identical", "same"),
     ]
     rows = [{**row, "new_tokens": len(row["tokens"]), "same": _same(row)} for row in record["prompts"]]
-    totals = {
-        **total,
-        "category": "all, tok/s in total" if several else "all",
-        "prompt_tokens": sum(row["prompt_tokens"] for row in rows),
-        "same": same_of_all(total),
-    }
+    names = {"category": "all, tok/s in total" if several else "all", "same": same_of_all(total)}
+    totals = {**total, **names, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
     return screen_table("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
 
 
-def _same(row: dict[str, Any]) -> str | None:
+def _same(row: Row) -> str | None:
     return {None: None, True: "yes", False: f"no, at {row['first_divergence']}"}[row["identical"]]
 
 
-def same_of_all(total: dict[str, Any]) -> str | None:
+def same_of_all(total: Row) -> str | None:
     """How many texts are plain decoding's, of how many; None where there is nothing to compare."""
     return None if total["identical"] is None else f"{total['identical']}/{total['prompts']}"
 
 
-def rounds_table(record: dict[str, Any]) -> str:
+def rounds_table(record: Row) -> str:
     """Every number of tokens that a round drafted: how many rounds, what they kept, what they cost (medians)."""
     columns = [
         Column("drafted (K)", "k"),
@@ -188,32 +179,26 @@ def figure(value: Any, form: str) -> str:
     return MISSING if value is None else form.format(value)
 
 
-def verdict(record: dict[str, Any]) -> str:
+def verdict(record: Row) -> str:
     """One paragraph: did speculation pay on this machine, and why."""
     total, sentences = record["summary"], []
     if total["speedup"] is None:
         sentences.append("Plain decoding was not run, so whether speculation paid is not measured.")
     else:
         paid = "paid" if total["speedup"] > 1.0 else "did not pay"
-        sentences.append(
-            f"Speculation {paid} on this machine: {total['decode_s']:.1f} s of decoding instead of "
-            f"{total['baseline_decode_s']:.1f} s for the same prompts, {total['speedup']:.2f}x."
-        )
+        took = "{decode_s:.1f} s of decoding instead of {baseline_decode_s:.1f} s for the same prompts".format(**total)
+        sentences.append(f"Speculation {paid} on this machine: {took}, {total['speedup']:.2f}x.")
     where = "{category} at token {first_divergence}, gap {divergence_top2_gap:.3f}"
     parted = [where.format(**row) for row in record["prompts"] if row["identical"] is False]
     if parted:
         sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
     if total["alpha"] is None:
         return " ".join([*sentences, "Nothing was drafted."])
-    sentences.append(
-        f"The {record['drafter']} drafter's tokens were accepted with probability {total['alpha']:.2f} each (alpha), "
-        f"{total['tokens_per_round']:.2f} tokens per round."
-    )
+    odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
+    sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
     if total["predicted_speedup"] is not None:
-        sentences.append(
-            f"A drafted token cost {total['c']:.3f} of a plain target step (c), verifying a draft {total['v']:.2f} "
-            f"(v); from these a speedup of {total['predicted_speedup']:.2f}x is predicted."
-        )
+        cost = "A drafted token cost {c:.3f} of a plain target step (c), verifying a draft {v:.2f} (v)".format(**total)
+        sentences.append(f"{cost}; from these a speedup of {total['predicted_speedup']:.2f}x is predicted.")
     split = total["time_split"]
     whole = sum(split.values())
     shares = [f"{name.removesuffix('_s')} {seconds / whole:.0%}" for name, seconds in split.items() if whole]
