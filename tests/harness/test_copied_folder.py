@@ -61,7 +61,6 @@ def run(tree, *command, start=("-m",), path=()):
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.xfail(strict=True, reason="the folder is still to shrink to 6,500 lines of Python")
 def test_its_code_is_short(copied):
     assert sum(path.read_text("utf-8").count("\n") for path in copied.rglob("*.py")) <= 6500
 
