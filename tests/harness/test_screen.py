@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def hostile(tmp_path):
 def process(*arguments, start=(), env=None, **kwargs):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
     call = [sys.executable, *(start or ("-m", DEMO)), *map(str, arguments)]
-    return subprocess.Popen(call, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **kwargs)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    # A shell lets what it runs in the background ignore Ctrl-C, and children inherit that.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(call, cwd=ROOT, env=environment, preexec_fn=heeding, **pipes, **kwargs)
 
 
 @pytest.mark.parametrize("without_rich", [False, True])
@@ -93,9 +97,12 @@ def test_no_color(monkeypatch):
 
 def test_an_interrupt_ends_quietly(target):
     running = process("--target", target, "--prompt", "hi", "--repeat", "100000", "--quiet", *SHORT)
-    assert b"warming up" in running.stdout.readline()
-    running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+    try:
+        assert b"warming up" in running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, error = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode == 130 and b"Traceback" not in error and b"rror" not in error
 
 
