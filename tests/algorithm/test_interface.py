@@ -85,7 +85,7 @@ class TestInputs:
             ([PROMPT], {"seeds": [0.5]}, "seeds is 0.5"),
             (PROMPT, {}, "prompt 0 is 5; give a list of prompts"),
             (torch.tensor(PROMPT), {}, "prompt 0 is 5; give a list of prompts"),
-            ({"input_ids": [PROMPT]}, {}, "input_ids"),
+            ({"ids": [PROMPT]}, {}, "with ids; give token ids"),
             ([{"input_ids": PROMPT}], {}, "input_ids"),
             ([[1, 2.5]], {}, "prompt 0 is 2.5"),
             ([[1, -1]], {}, "token id -1"),

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.hf import cache, proof
+from models.tt_transformers.demo.speculative_decoding.hf import attention, cache, proof
 from models.tt_transformers.demo.speculative_decoding.hf.attention import attend_by_position
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
@@ -121,7 +121,7 @@ class TestTheProof:
     def test_it_is_made_once_per_model(self, monkeypatch):
         proofs = []
         prove = proof._prove
-        monkeypatch.setattr(proof, "_prove", lambda model: proofs.append(model) or prove(model))
+        monkeypatch.setattr(proof, "_prove", lambda *given: proofs.append(given) or prove(*given))
         model = tiny_llama(0)
         for _ in range(3):
             TorchModelRunner(model, max_seq_len=64)
@@ -177,3 +177,13 @@ def test_where_memory_is_not_told_nothing_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "Path", lambda name: tmp_path / "nowhere")
     assert cache.available_bytes(torch.device("cpu")) is None
     assert TorchModelRunner(tiny_llama(0), max_seq_len=16).prefill([[1]]).values.shape == (1, 32)
+
+
+@pytest.mark.parametrize("kind", ["Mistral", "Gemma2"])
+def test_a_long_prompt_goes_in_blocks(kind, monkeypatch):
+    """So that its mask need not be there as a whole: small blocks here, and no mask that is kept."""
+    monkeypatch.setattr(attention, "BLOCK", 16)
+    monkeypatch.setattr(cache, "KEPT_MASK", 64)
+    model, prompt = build(kind, {"sliding_window": 8}), [(7 * n) % 48 for n in range(45)]
+    (result,) = SpeculativeGenerator(TorchModelRunner(model, max_seq_len=64)).generate([prompt], max_new_tokens=9)
+    assert result.tokens == greedy_by_recomputation(model, prompt, 9)[0]

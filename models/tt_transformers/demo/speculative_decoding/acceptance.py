@@ -7,8 +7,6 @@ Words: a drafted token is *accepted* or rejected; after the first rejection the 
 what the draft distribution q left over of the target's p; after K acceptances the target's next token is a *bonus*.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +34,8 @@ class SamplingParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("top_k", "seed"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name))
         if self.temperature != 0.0 and not 1e-6 <= self.temperature <= 100.0:  # below, logits / temperature overflows
             raise BadInput(f"temperature {self.temperature} is neither 0 (greedy decoding) nor in [0.000001, 100]")
         if self.top_k < 0:

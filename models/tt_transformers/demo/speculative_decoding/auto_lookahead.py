@@ -84,9 +84,7 @@ class AutoLookahead(Lookahead):
     def __init__(self, choices: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16), *, min_probability: float = 0.0) -> None:
         if 0 not in choices or len(choices) < 2:
             raise BadInput(f"auto chooses among {sorted(choices)}; give 0 (plain decoding) and another K")
-        for choice in choices:
-            check_draft_tokens(choice)
-        self.choices = sorted(set(choices))
+        self.choices = sorted({check_draft_tokens(choice) for choice in choices})
         self.max_draft_tokens, self.min_probability = self.choices[-1], min_probability
         self.clockwork = Clockwork()
         self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))

@@ -99,7 +99,7 @@ class Drafter(Protocol):
         return
 
     def close(self) -> None:
-        """Release what the drafter owns."""
+        """Release what the drafter owns, and with it what it knows of a generation: `owner` is None afterwards."""
 
 
 class ModelDrafter(Drafter):

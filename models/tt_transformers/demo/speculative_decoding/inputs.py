@@ -24,25 +24,40 @@ def whole_numbers(given: Any, what: str) -> list[int]:
     """Several of them, or a single one as a list."""
     if isinstance(given, (str, bytes, Mapping)):
         raise BadInput(f"{what} is {given!r}; give whole numbers (of a tokenizer's result its input_ids)")
-    listed = given.tolist() if hasattr(given, "tolist") else given
+    listed = _listed(given, what)
     return [whole_number(one, what) for one in (listed if isinstance(listed, Iterable) else [listed])]
 
 
+def _listed(given: Any, what: str) -> Any:
+    """An array as Python's lists; anything else as it is."""
+    try:
+        return given.tolist() if hasattr(given, "tolist") else given
+    except (NotImplementedError, RuntimeError, TypeError) as error:  # meta, sparse, nested tensors
+        raise BadInput(
+            f"{what} is a {type(given).__name__} without plain values; give a list or a dense one"
+        ) from error
+
+
 def texts(given: Any, what: str) -> tuple[str, ...]:
-    """Several texts, or a single one as a tuple."""
-    listed = (given,) if isinstance(given, str) else tuple(given)
+    """Several texts, or a single one as a tuple; None: none."""
+    found = () if given is None else _listed(given, what)
+    listed = (found,) if isinstance(found, str) else tuple(found) if isinstance(found, Iterable) else (found,)
     if not all(isinstance(text, str) for text in listed):
         raise BadInput(f"{what} is {given!r}; give texts")
     return listed
 
 
 def prompts(given: Any) -> list[str | list[int]]:
-    """Prompts as texts or lists of ids; a single text as one prompt, a 2-D array as one per row."""
+    """Prompts as texts or lists of ids; a single text as one prompt, a 2-D array as one per row; of a tokenizer's whole
+    result the ids that its attention_mask keeps."""
     if isinstance(given, Mapping):
-        raise BadInput(f"prompts is {type(given).__name__} with {', '.join(map(str, given))}; give its input_ids")
-    if isinstance(given, str):
-        return [given]
-    listed = given.tolist() if hasattr(given, "tolist") else given
+        if "input_ids" not in given:
+            raise BadInput(f"prompts is {type(given).__name__} with {', '.join(map(str, given))}; give token ids")
+        ids, masks = prompts(given["input_ids"]), prompts(given.get("attention_mask", []))
+        return [[int(ids[n][i]) for i, kept in enumerate(mask) if kept] for n, mask in enumerate(masks)] or ids
+    listed = _listed(given, "prompts")
+    if isinstance(listed, str):
+        return [listed]
     if not isinstance(listed, Iterable):
         raise BadInput(f"prompts is {given!r}; give a list of prompts")
     found: list[str | list[int]] = []

@@ -21,6 +21,7 @@ class Lookahead(Protocol):
     """Chooses each user's K; told of every round afterwards. A subclass may leave out start and observe."""
 
     max_draft_tokens: int  # it never asks for more
+    owner: object = None  # the generation that it follows: a generator's mark
     min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
 
     def start(self, users: int) -> None:
@@ -36,10 +37,12 @@ class Lookahead(Protocol):
         return
 
 
-def check_draft_tokens(count: int) -> None:
-    """BadInput unless it is a whole number, 0 <= count <= MAX_DRAFT_TOKENS."""
-    if not 0 <= whole_number(count, "the number of draft tokens") <= MAX_DRAFT_TOKENS:
+def check_draft_tokens(given: int) -> int:
+    """The number; BadInput unless it is a whole one from 0 to MAX_DRAFT_TOKENS."""
+    count = whole_number(given, "the number of draft tokens")
+    if not 0 <= count <= MAX_DRAFT_TOKENS:
         raise BadInput(f"{count} draft tokens: K must be from 0 (plain decoding) to {MAX_DRAFT_TOKENS}")
+    return count
 
 
 @dataclass
@@ -50,7 +53,7 @@ class FixedLookahead(Lookahead):
     min_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        check_draft_tokens(self.max_draft_tokens)
+        self.max_draft_tokens = check_draft_tokens(self.max_draft_tokens)
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         return [min(self.max_draft_tokens, room) for room in rooms]
@@ -70,7 +73,8 @@ class AdaptiveLookahead(Lookahead):
     min_probability: float = 0.4
 
     def __post_init__(self) -> None:
-        check_draft_tokens(self.max_draft_tokens)
+        for name in ("start_draft_tokens", "min_draft_tokens", "max_draft_tokens"):
+            setattr(self, name, check_draft_tokens(getattr(self, name)))
         if not 0 <= self.min_draft_tokens <= self.start_draft_tokens <= self.max_draft_tokens:
             given = f"from {self.min_draft_tokens} over {self.start_draft_tokens} to {self.max_draft_tokens}"
             raise BadInput(f"adaptive K {given}: give 0 <= min <= start <= max")

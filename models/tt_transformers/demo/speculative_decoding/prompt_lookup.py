@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 
 
 class PromptLookupDrafter(Drafter):
@@ -27,6 +28,7 @@ class PromptLookupDrafter(Drafter):
     name = "prompt-lookup"
 
     def __init__(self, *, max_ngram: int = 3, min_ngram: int = 1) -> None:
+        min_ngram, max_ngram = whole_number(min_ngram, "min_ngram"), whole_number(max_ngram, "max_ngram")
         if not 1 <= min_ngram <= max_ngram:
             raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
         self.max_ngram, self.min_ngram = max_ngram, min_ngram
@@ -66,7 +68,7 @@ class PromptLookupDrafter(Drafter):
         return None
 
     def close(self) -> None:
-        self._follows, self._indexed = [], []
+        self._follows, self._indexed, self.owner = [], [], None
 
 
 class HybridDrafter(Drafter):

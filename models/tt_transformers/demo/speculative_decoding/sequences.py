@@ -68,8 +68,17 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
-        if self.seeds is not None:
-            object.__setattr__(self, "seeds", inputs.whole_numbers(self.seeds, "seeds"))
+        object.__setattr__(self, "stop_strings", inputs.texts(self.stop_strings, "stop_strings"))
+        for name in ("stop_token_ids", "seeds"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, inputs.whole_numbers(given, name))
+        if not all(0 <= seed < 2**63 for seed in self.seeds or ()):
+            raise BadInput(f"seeds is {self.seeds}; give whole numbers from 0 to 2**63 - 1")
+        if self.stops is not None:
+            stops = [self.stops] if isinstance(self.stops, StopConditions) else list(self.stops)
+            if not all(isinstance(stop, StopConditions) for stop in stops):
+                raise BadInput("stops holds something that is no StopConditions; give one per prompt")
+            object.__setattr__(self, "stops", stops)
         if not self.prompts:
             raise BadInput("no prompts were given")
         for what, given in (("stop conditions", self.stops), ("seeds", self.seeds)):

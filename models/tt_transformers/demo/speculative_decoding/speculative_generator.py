@@ -7,6 +7,7 @@ Invariant after every round, for every user: the target has cached exactly the c
 pending one); whatever lies beyond is garbage that nothing reads.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, Turns, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts
 from models.tt_transformers.demo.speculative_decoding.sequences import (
     GenerationRequest,
     Origin,
@@ -117,11 +118,17 @@ class SpeculativeGenerator:
         verify_width: int = 1,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
+        if not isinstance(target, ModelRunner):
+            raise BadInput(f"the target is a {type(target).__name__}; open a runner of it (TorchModelRunner)")
+        if drafter is not None and not hasattr(drafter, "propose"):
+            raise BadInput(f"the drafter is a {type(drafter).__name__}; make one of it (ModelDrafter of a runner)")
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self._decode = decoder(tokenizer) if tokenizer else None
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
-        wanted = max(self.lookahead.max_draft_tokens + 1, verify_width)
+        if ignored := getattr(target, "ignored_settings", None):
+            warnings.warn(f"{target.name}'s generation_config sets {ignored}, which is ignored here", stacklevel=2)
+        wanted = max(self.lookahead.max_draft_tokens + 1, self.verify_width)
         if wanted > target.max_tokens_per_user:
             limit = f"{target.name} takes {target.max_tokens_per_user}; ask for K <= {target.max_tokens_per_user - 1}"
             raise BadInput(f"K = {wanted - 1} verifies {wanted} tokens per user at once, but {limit}")
@@ -130,7 +137,8 @@ class SpeculativeGenerator:
         self._layers = drafter.feature_layers if drafter is not None else ()
         draft: ModelRunner | None = getattr(drafter, "runner", None)
         self._turns = [runner.turns for runner in (target, draft) if runner is not None]
-        self._holders: Sequence[Turns | Drafter] = [*self._turns, drafter] if drafter is not None else self._turns
+        # All that remembers something of a generation, and so is one generation's at a time.
+        self._holders: list[Any] = [*self._turns, self.lookahead, *([drafter] if drafter is not None else [])]
 
     def generate(
         self, request: GenerationRequest | Prompts, *, on_token: OnToken | None = None, **options: Any
@@ -162,10 +170,10 @@ class SpeculativeGenerator:
         with ExitStack() as held:
             for turns in sorted(self._turns, key=id):
                 held.enter_context(turns.lock)
-            if not begins and any(holder.owner is not batch for holder in self._holders):
+            if not begins and any(getattr(holder, "owner", None) is not batch for holder in self._holders):
                 what = f"{self.target.name} or its drafter, whose caches hold one generation at a time"
-                remedy = "finish a stream before the next, or open a runner and a drafter for each"
-                raise BadInput(f"another generation has begun on {what}; {remedy}")
+                remedy = "finish a stream before the next, or open a runner, a drafter and a lookahead for each"
+                raise BadInput(f"another generation has begun on {what}, or they were closed; {remedy}")
             yield
             for holder in self._holders:
                 holder.owner = batch

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of the command line."""
 
-from __future__ import annotations
-
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 

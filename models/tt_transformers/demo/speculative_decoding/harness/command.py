@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all commands share: errors on one line, output that no terminal chokes on, a quiet end when it is cut short."""
 
-from __future__ import annotations
-
 import argparse
 import functools
 import io

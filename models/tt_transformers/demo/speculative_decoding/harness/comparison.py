@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arms that decode the same prompts in turns, so that a machine that slows down slows all of them; and what differs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest

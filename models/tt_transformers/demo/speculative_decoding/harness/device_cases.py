@@ -6,8 +6,6 @@
 Every demo file names a hook and a test made here, so that nothing needs pytest until pytest calls it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -96,18 +94,9 @@ def sample_run(
             check_reachable(model_id)
         except ModelUnavailable as reason:
             pytest.skip(str(reason))
-    return RunOptions(
-        **{"max_seq_len": 1024, **options},
-        pair=pair,
-        target=target,
-        draft=draft,
-        prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts],
-        backend="tt",
-        device=mesh.mesh_name(),
-        dtype=optimizations,
-        enable_trace=mesh.wanted_traces(),
-        batch_size=users,
-    )
+    options = {"max_seq_len": 1024, **options, "pair": pair, "target": target, "draft": draft, "batch_size": users}
+    machine: dict[str, Any] = {"backend": "tt", "device": mesh.mesh_name(), "enable_trace": mesh.wanted_traces()}
+    return RunOptions(**options, **machine, dtype=optimizations, prompts=load_prompts(SAMPLE_PROMPTS)[:num_prompts])
 
 
 def check_record(record: dict[str, Any]) -> None:

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run on a Tenstorrent mesh: the stock target alone, then the pair, on the same prompts in the same session."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
@@ -69,11 +67,7 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     stock = open_stock(
-        mesh_device,
-        options.target,
-        max_seq_len=options.max_seq_len,
-        optimizations=options.dtype,
-        enable_trace=traced,
+        mesh_device, options.target, max_seq_len=options.max_seq_len, optimizations=options.dtype, enable_trace=traced
     )
     with closing(stock):
         stock.warmup([1], argmax_only=options.sampling.greedy)

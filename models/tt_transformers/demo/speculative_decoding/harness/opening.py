@@ -110,7 +110,8 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
             check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
             draft, draft_load = ModelDrafter(runner), runner.load
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
-        yield Bench(target, tokenizer, draft, draft_load, _ignored_settings(options, target.model))
+        ignored, target.ignored_settings = _ignored_settings(options, target.model), {}  # said here, once for all arms
+        yield Bench(target, tokenizer, draft, draft_load, ignored)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run, described once: RunOptions; and how a command line becomes one, checked before any model is loaded."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that results go to: checked before the work, written whole or not at all, and not lost if that fails."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The named pairs of models."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

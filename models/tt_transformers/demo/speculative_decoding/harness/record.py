@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The result JSON (schema 1): what a run was, what every prompt gave, and what follows from it all. Missing is null."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

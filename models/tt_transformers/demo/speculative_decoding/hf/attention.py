@@ -16,7 +16,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.cache import Allows, PositionalCache
 
 ATTENTION_NAME = "by_position"
-BLOCK = 256  # query rows at once where scores are computed one by one
+BLOCK = 256  # query rows at once where there is a mask or scores are computed one by one
 
 
 def attend_by_position(
@@ -42,7 +42,7 @@ def attend_by_position(
         attention_mask: what mask_by_position() made; None: causal.
         softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
     """
-    cache = positional_cache
+    cache, dtype = positional_cache, query.dtype
     allows: Allows | None = getattr(attention_mask, "allows", None)
     if attention_mask is not None and allows is None:
         raise ModelFailure(f"{type(module).__name__} makes a mask of its own")
@@ -53,23 +53,28 @@ def attend_by_position(
         keys, values = (key, value) if cache.whole else cache.cached(segment)
         if keys.shape[2] != segment.end:
             raise ModelFailure(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
-        rows = query[:, :, segment.rows]
         if cache.float32:
-            rows, keys, values = rows.float(), keys.float(), values.float()
-        mask = cache.mask(segment, allows, rows.dtype)
-        if softcap is not None or s_aux is not None:
-            out = _by_scores(rows, keys, values, mask, scaling, softcap, s_aux)
-        elif allows is None and segment.start == 0:  # a prompt: plain causal attention has a fast kernel
-            gqa = rows.shape[1] > keys.shape[1]
+            # The kernel rounds by the number of keys; what double rounds, the model's own dtype does not show.
+            precise = torch.float64 if segment.start else torch.float32
+            query, keys, values = query.to(precise), keys.to(precise), values.to(precise)
+        by_scores = softcap is not None or s_aux is not None
+        if allows is None and segment.start == 0 and not by_scores:  # a prompt: causal attention has a fast kernel
+            rows, gqa = query[:, :, segment.rows], query.shape[1] > keys.shape[1]
             out = scaled_dot_product_attention(rows, keys, values, is_causal=True, scale=scaling, enable_gqa=gqa)
-        else:  # the query heads that share a KV head become its rows: no copy of the cache per query head
-            folded = rows.reshape(1, keys.shape[1], -1, rows.shape[-1])
-            mask = None if mask is None else mask.repeat(rows.shape[1] // keys.shape[1], 1)
-            out = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
-            out = out.reshape(*rows.shape[:3], -1)
-        outputs.append(out)
+            outputs.append(out)
+            continue
+        for block in segment.blocks(BLOCK):
+            rows, seen = query[:, :, block.rows], (keys[:, :, : block.end], values[:, :, : block.end])
+            mask = cache.mask(block, allows, rows.dtype)
+            if by_scores:
+                outputs.append(_by_scores(rows, *seen, mask, scaling, softcap, s_aux))
+            else:  # the query heads that share a KV head become its rows: no copy of the cache per query head
+                folded = rows.reshape(1, keys.shape[1], -1, rows.shape[-1])
+                mask = None if mask is None else mask.repeat(rows.shape[1] // keys.shape[1], 1)
+                out = scaled_dot_product_attention(folded, *seen, attn_mask=mask, scale=scaling)
+                outputs.append(out.reshape(*rows.shape[:3], -1))
     out = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    return out.transpose(1, 2).to(query.dtype).contiguous(), None
+    return out.transpose(1, 2).to(dtype).contiguous(), None
 
 
 def _by_scores(
@@ -85,25 +90,26 @@ def _by_scores(
     precise = torch.promote_types(rows.dtype, torch.float32)
     scale = rows.shape[-1] ** -0.5 if scaling is None else scaling
     shared = (keys.shape[1], rows.shape[1] // keys.shape[1])  # KV heads, query heads of each
-    outputs = []
-    for first in range(0, rows.shape[2], BLOCK):
-        block = rows[0, :, first : first + BLOCK].to(precise).unflatten(0, shared)
-        scores = block @ keys[0, :, None].to(precise).transpose(-1, -2) * scale
-        if softcap is not None:
-            scores = torch.tanh(scores / softcap) * softcap
-        if mask is not None:
-            scores = scores + mask[first : first + BLOCK]
-        if sinks is not None:
-            sink = sinks.to(precise).view(*shared, 1, 1).expand(*scores.shape[:-1], 1)
-            scores = torch.cat([scores, sink], dim=-1)
-        weights = scores.softmax(-1)[..., : keys.shape[2]]
-        outputs.append((weights @ values[0, :, None].to(precise)).flatten(0, 1))
-    return torch.cat(outputs, dim=1)[None].to(rows.dtype)
+    scores = rows[0].to(precise).unflatten(0, shared) @ keys[0, :, None].to(precise).transpose(-1, -2) * scale
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if mask is not None:
+        scores = scores + mask
+    if sinks is not None:
+        sink = sinks.to(precise).view(*shared, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sink], dim=-1)
+    weights = scores.softmax(-1)[..., : keys.shape[2]]
+    return (weights @ values[0, :, None].to(precise)).flatten(0, 1)[None].to(rows.dtype)
 
 
-def mask_by_position(*, mask_function: Callable[..., Any], **_: Any) -> Tensor | None:
+def mask_by_position(
+    *, mask_function: Callable[..., Any], attention_mask: Tensor | None = None, **_: Any
+) -> Tensor | None:
     """Mask function for transformers' AttentionMaskInterface: an empty tensor that carries the model's rule, which is
-    asked per user; None if the rule is plainly causal."""
+    asked per user; None if the rule is plainly causal. ModelFailure for a mask of tokens that the model makes itself.
+    """
+    if attention_mask is not None:
+        raise ModelFailure("the model hides tokens by an attention_mask of its own")
     if mask_function == causal_mask_function:
         return None
     carrier = torch.empty(0)

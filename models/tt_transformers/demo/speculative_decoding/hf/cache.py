@@ -5,7 +5,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from transformers import Cache
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
+KEPT_MASK = 2**20  # entries of a mask that all layers of a forward share
 # (batch, head, query positions [n, 1], key positions [1, S]) -> bool [n, S]: transformers' masking_utils makes them.
 Allows = Callable[[int, int, Tensor, Tensor], Tensor]
 
@@ -36,6 +37,11 @@ class Segment:
     @property
     def rows(self) -> slice:
         return slice(self.first_row, self.first_row + self.count)
+
+    def blocks(self, size: int) -> "Iterator[Segment]":
+        """The segment in pieces of at most so many tokens."""
+        for done in range(0, self.count, size):
+            yield Segment(self.user, self.start + done, min(size, self.count - done), self.first_row + done)
 
 
 def segments_of(positions: Sequence[int], counts: Sequence[int]) -> list[Segment]:
@@ -77,7 +83,7 @@ class PositionalCache(Cache):
         self.layer = -1  # the last that was updated, and the rows that it was given
         self.rows: tuple[Tensor, Tensor] | None = None
         self._updated: set[int] = set()
-        self._masks: dict[tuple[Segment, int], Tensor | None] = {}
+        self._masks: dict[tuple[Segment, int], tuple[Allows | None, Tensor | None]] = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
@@ -121,8 +127,10 @@ class PositionalCache(Cache):
             keys = torch.arange(segment.end, device=device)[None]
             seen = keys <= queries if allows is None else allows(0, 0, queries, keys).expand(len(queries), -1)
             hidden = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
-            self._masks[key] = None if bool(seen.all()) else hidden
-        return self._masks[key]
+            if seen.numel() > KEPT_MASK:  # of a long prompt: too large to keep one for each of its blocks
+                return hidden
+            self._masks[key] = allows, None if bool(seen.all()) else hidden  # kept, so that no other has its id
+        return self._masks[key][1]
 
     def clear(self) -> None:
         """Give the memory back."""

@@ -105,7 +105,7 @@ class FeatureDrafter(Drafter):
 
     def close(self) -> None:
         """Release the caches."""
-        self._users = []
+        self._users, self.owner = [], None
 
     def _catch_up(self, user: _User, context: Sequence[int]) -> Tensor:
         """Consume the pairs whose true features wait, the last with the context's last token; its hidden state."""

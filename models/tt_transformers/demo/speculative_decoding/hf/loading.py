@@ -90,8 +90,12 @@ def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) ->
         found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
         readable = isinstance(found, str) and os.path.exists(found)
         settings = json.loads(Path(str(found)).read_text("utf-8")) if readable else {}
-    if model is not None and model.generation_config is not None:
-        settings = model.generation_config.to_dict()
+    return settings_in_effect(settings if model is None else model.generation_config)
+
+
+def settings_in_effect(config: Any) -> dict[str, Any]:
+    """The settings of a GenerationConfig (or a dict; or None) that change what greedy decoding writes, by name."""
+    settings = config.to_dict() if hasattr(config, "to_dict") else config or {}
     return {name: settings[name] for name, idle in CHANGING.items() if settings.get(name) not in (None, idle, [], {})}
 
 

@@ -3,15 +3,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model that attends by position, and the proof that it still says what it says without a cache.
 
-The proof takes seven passes of at most eleven tokens, once per model in a process: milliseconds to some seconds (8B).
+The proof takes seven passes of at most forty tokens, once per model in a process: milliseconds to some seconds (8B).
 Rotary embeddings that change with the length of the text are beyond its reach, and refused from the configuration.
 """
-
-from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,17 +25,10 @@ from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same at every length
 # How far apart rows may lie by rounding, as a share of their largest logit.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-FIRST, SECOND = 11, 7  # tokens of the two texts
-# The passes over them: each user's first position, how many tokens, and whether they are wrong ones, whose rows do not
-# matter: a ragged prefill, one token each, a wrong draft, its rollback and several tokens, one user alone.
-PASSES = (
-    ((0, 0), (5, 3), False),
-    ((5, 3), (1, 1), False),
-    ((6, 4), (3, 2), True),
-    ((6, 4), (2, 3), False),
-    ((8, IDLE), (3, 0), False),
-)
-_proven: WeakKeyDictionary[PreTrainedModel, PositionalModel] = WeakKeyDictionary()
+SHORTEST, LONGEST = 11, 40  # tokens that the proof's longer text has
+OWN_ATTENTION = ("eager", "sdpa", "flash_attention", "flex_attention")  # transformers' own, whose masks are the model's
+# What was proven of a model -> its configuration and structure then, and whether each user must go through it alone.
+_proven: WeakKeyDictionary[PreTrainedModel, tuple[Any, bool]] = WeakKeyDictionary()
 
 
 class PositionalModel:
@@ -44,8 +36,13 @@ class PositionalModel:
     `whole`: each user goes through the model alone, over all that is cached; else all users' rows at once."""
 
     def __init__(self, model: PreTrainedModel, *, whole: bool = False) -> None:
-        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        self.model: PreTrainedModel = copy.deepcopy(model, tensors).eval()  # shares what is in `tensors`
+        held = [tensor for module in model.modules() for tensor in vars(module).values() if isinstance(tensor, Tensor)]
+        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers(), *held)}
+        try:
+            self.model: PreTrainedModel = copy.deepcopy(model, tensors).eval()  # shares what is in `tensors`
+        except (TypeError, RuntimeError, ValueError, copy.Error) as error:
+            kind, what = type(model).__name__, "no view of it can be made: it holds something that cannot be copied"
+            raise BadInput(f"{kind} would have to be changed to be used, as {what} ({error}); remove that") from error
         self.attention = model.config._attn_implementation
         self.model.config._attn_implementation = ATTENTION_NAME
         self.whole = whole
@@ -71,8 +68,10 @@ class PositionalModel:
             positional_cache=cache,
             output_hidden_states=bool(features),
         )
-        states = output.hidden_states
-        return output.logits[0], torch.cat([states[layer][0] for layer in features], dim=-1) if features else None
+        states, logits = output.hidden_states, output.logits[0]
+        if last and len(logits) == len(flat):  # a model that does not know logits_to_keep gives all
+            logits = logits[[s.rows.stop - 1 for s in segments]]
+        return logits, torch.cat([states[layer][0] for layer in features], dim=-1) if features else None
 
     @torch.inference_mode()
     def uncached(self, tokens: Tensor) -> Tensor:
@@ -89,11 +88,16 @@ def by_position(model: PreTrainedModel, max_seq_len: int, *, prove: bool = True)
     `prove`: compare it with the model's own uncached forward; without, a model that does something of its own with its
     attention or its cache may write another text, and nobody is told."""
     _check_configuration(model, max_seq_len)
-    if not prove:
-        return PositionalModel(model)
-    if model not in _proven:
-        _proven[model] = _prove(model)
-    return _proven[model]
+    whole = False
+    if prove:
+        structure = [(name, type(module), len(module._forward_hooks)) for name, module in model.named_modules()]
+        known = getattr(model.config.get_text_config(), "max_position_embeddings", None) or max_seq_len
+        length = min(LONGEST, known, max_seq_len)
+        mark = length, model.config.to_json_string(), *structure
+        if model not in _proven or _proven[model][0] != mark:
+            _proven[model] = mark, _prove(model, length)
+        whole = _proven[model][1]
+    return PositionalModel(model, whole=whole)
 
 
 def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
@@ -103,6 +107,9 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
         raise BadInput(f"max_seq_len {max_seq_len} is outside 2..{limit}, the positions that {kind} knows")
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
         raise BadInput(f"{kind} does not use transformers' attention interface, so no cache of it goes by position")
+    attention = config._attn_implementation
+    if attention is not None and not attention.startswith(OWN_ATTENTION):
+        raise BadInput(f"{kind} attends by {attention!r}, which is none of {', '.join(OWN_ATTENTION)}; choose sdpa")
     for name in ("rope_parameters", "rope_scaling"):
         settings = getattr(config, name, None) or {}
         for rope in [entry for entry in settings.values() if isinstance(entry, dict)] or [settings]:
@@ -115,45 +122,61 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
                 raise BadInput(f"{kind} has {rope_type} rotary embeddings, which change as a text grows longer{remedy}")
 
 
-def _prove(model: PreTrainedModel) -> PositionalModel:
-    """The way that says the same, row for row: all users at once, else each alone."""
+def _prove(model: PreTrainedModel, length: int) -> bool:
+    """Whether each user must go through the model alone; BadInput if its rows are not the same then either."""
     reason = ""
     for whole in (False, True):
         view = PositionalModel(model, whole=whole)
         try:
-            apart = _rounding(view)
+            apart = _rounding(view, length)
         except torch.OutOfMemoryError:
             raise
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # not a cache of its kind
             reason = f"{type(error).__name__}: {''.join(str(error).strip().splitlines()[:1])}"
             continue
         if apart <= 1.0:
-            return view
+            return whole
         reason = f"its logits lie {apart:.1f} times as far apart as rounding explains"
     claim = f"{type(model).__name__} does not say with a cache addressed by position what it says without a cache"
     raise BadInput(f"{claim} ({reason}), so its text would not be its own; use another model")
 
 
-def _rounding(view: PositionalModel) -> float:
+def _rounding(view: PositionalModel, longest: int) -> float:
     """How far rows with and without the cache lie apart, in units of what rounding explains."""
     config = view.model.config.get_text_config()
-    if (getattr(config, "max_position_embeddings", None) or FIRST) < FIRST:
+    if longest < SHORTEST:
         return 0.0  # too short for a draft, too
+    one, other = longest - 6, longest // 2 - 2  # tokens of the two prompts
     drawn = torch.Generator().manual_seed(0)
-    texts = [torch.randint(config.vocab_size, (n,), generator=drawn) for n in (FIRST, SECOND)]
+    texts = [torch.randint(config.vocab_size, (n,), generator=drawn) for n in (longest, other + 4)]
     expected = [view.uncached(text) for text in texts]
-    if not all(bool(logits.isfinite().all()) for logits in expected):
+    if not all(bool(logits.amax(-1).isfinite().all()) for logits in expected):
         return 0.0  # whoever uses it is told where
-    cache = PositionalCache(max_seq_len=FIRST, whole=view.whole)
+    cache = PositionalCache(max_seq_len=longest, whole=view.whole)
     cache.reserve(len(texts))
     apart: list[Tensor] = []
-    for positions, counts, wrong in PASSES:
+    # Each user's first position, how many tokens, and whether they are wrong ones, whose rows do not matter: a ragged
+    # prefill, one token each, a wrong draft, its rollback and several tokens, one user alone.
+    for positions, counts, wrong in (
+        ((0, 0), (one, other), False),
+        ((one, other), (1, 1), False),
+        ((one + 1, other + 1), (3, 2), True),
+        ((one + 1, other + 1), (2, 3), False),
+        ((one + 3, IDLE), (3, 0), False),
+    ):
         segments = segments_of(positions, counts)
         flat = torch.cat([texts[s.user][s.start : s.end] for s in segments])
         rows, _ = view.run((flat + wrong) % config.vocab_size, segments, cache, last=False)
         if not wrong:
-            wanted = torch.cat([expected[s.user][s.start : s.end] for s in segments])
-            apart.append(((rows - wanted).abs().amax(-1) / wanted.abs().amax(-1).clamp(min=1e-30)).float())
+            apart.append(_apart(rows, torch.cat([expected[s.user][s.start : s.end] for s in segments])))
+    ends, _ = view.run(torch.cat([text[:3] for text in texts]), segments_of((0, 0), (3, 3)), cache, last=True)
+    apart.append(_apart(ends, torch.stack([logits[2] for logits in expected])))
     shares = torch.cat(apart) / ROUNDING[view.model.dtype]
     # In low precision a router or a near tie may turn by rounding: a row in four may lie anywhere.
     return float(shares.max() if view.model.dtype in (torch.float32, torch.float64) else shares.quantile(0.75))
+
+
+def _apart(rows: Tensor, wanted: Tensor) -> Tensor:
+    """How far rows [n, V] lie from those wanted, as a share of these; ids held far below all others do not count."""
+    scale = torch.maximum(wanted.amax(-1).abs(), wanted.median(-1).values.abs()).clamp(min=1e-30)
+    return (torch.where(rows == wanted, 0.0, rows - wanted).abs().amax(-1) / scale).float()

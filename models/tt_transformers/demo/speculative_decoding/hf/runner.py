@@ -9,7 +9,7 @@ in the number of tokens, an idle user costs nothing, nothing is padded, and what
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
+from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_in_effect
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number, whole_numbers
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, Rows, Turns, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
@@ -55,22 +57,27 @@ class TorchModelRunner:
         max_seq_len: int = 2048,
         max_users: int = 1,
         max_tokens_per_user: int = 32,
-        eos_token_ids: frozenset[int] | None = None,
+        eos_token_ids: int | Collection[int] | None = None,
         head_token_ids: Sequence[int] | None = None,
         prove: bool = True,
     ) -> None:
+        if not isinstance(model, PreTrainedModel):
+            raise BadInput(f"a {type(model).__name__} was given as a model; give a causal LM of transformers, loaded")
+        limits = {"max_seq_len": max_seq_len, "max_users": max_users, "max_tokens_per_user": max_tokens_per_user}
+        max_seq_len, max_users, max_tokens_per_user = (whole_number(given, what) for what, given in limits.items())
+        if min(max_users, max_tokens_per_user) < 1:
+            raise BadInput(
+                f"max_users is {max_users}, max_tokens_per_user {max_tokens_per_user}; give at least 1 of each"
+            )
         config = model.config.get_text_config()
         self._positional = by_position(model, max_seq_len, prove=prove)
-        if max_users < 1:
-            raise BadInput(f"max_users is {max_users}; it must be at least 1")
         self.name = name or model.config._name_or_path or type(model).__name__
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
-        if eos_token_ids is None:
-            ids = getattr(model.generation_config, "eos_token_id", None)
-            ids = config.eos_token_id if ids is None else ids
-            eos_token_ids = frozenset([ids] if isinstance(ids, int) else ids or [])
-        self.eos_token_ids = frozenset(eos_token_ids)
+        if eos_token_ids is None:  # as generate: a generation config without any knows of none
+            eos_token_ids = (getattr(model, "generation_config", None) or config).eos_token_id
+        self.eos_token_ids = frozenset([] if eos_token_ids is None else whole_numbers(eos_token_ids, "eos_token_ids"))
+        self.ignored_settings = settings_in_effect(getattr(model, "generation_config", None))
         self.model, self.device, self.turns = model, model.device, Turns()
         self.load: ModelLoad | None = None
         self._head = None
@@ -122,12 +129,13 @@ class TorchModelRunner:
         return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
 
     def _check_finite(self, logits: Tensor, where: list[tuple[int, int]]) -> None:
-        """ModelFailure names the first row, by its (user, position) in `where`, that is not finite."""
+        """ModelFailure names the first row, by its (user, position) in `where`, that is not finite but for ids at -inf,
+        which are never chosen."""
         # The sum is finite only if every entry is: one small reduction and one number to the host in the good case.
         if torch.isfinite(logits.sum(dtype=torch.float32)):
             return
         for row, (user, position) in zip(logits, where, strict=True):
-            if not row.isfinite().all():  # else finite ones added up to more than float32 holds
+            if not row.amax().isfinite():  # else finite ones added up to more than float32 holds
                 raise ModelFailure(f"{self.name} returned NaN or infinite logits at position {position} of user {user}")
 
     def _of_vocabulary(self, rows: Tensor) -> Tensor:
@@ -141,8 +149,10 @@ class TorchModelRunner:
             torch.cuda.synchronize(self.device)
 
     def close(self) -> None:
-        """Release the cache; the model belongs to the caller."""
-        self.cache.clear()
+        """Release the cache, and with it the generation that is in it; the model belongs to the caller."""
+        with self.turns.lock:
+            self.turns.owner = None
+            self.cache.clear()
 
 
 def _by_user(rows: Tensor, segments: list[Segment], users: int, width: int) -> Tensor:

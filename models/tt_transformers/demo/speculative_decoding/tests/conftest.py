@@ -3,40 +3,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mesh of one device, real or simulated, and a tiny random Llama for it. Skips with the reason where there is none.
 
-ttnn may come from PyPI; of tt-metal the Python tree on PYTHONPATH is enough. On the simulator (TT_METAL_SIMULATOR,
-TT_METAL_SLOW_DISPATCH_MODE=1) a prefill takes about 70 seconds, a decode 15.
+ttnn may come from PyPI; of tt-metal the Python tree on PYTHONPATH is enough. On a simulator (TT_METAL_SIMULATOR) a
+prefill takes two or three seconds, a decode one; in slow dispatch there are no traces.
 """
 
-import json
 import os
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh, slow_dispatch
-
-# Written by hand, so that transformers 4.57 and 5 read it.
-CONFIG = """{
-  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16", "hidden_act": "silu",
-  "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 1, "num_attention_heads": 8,
-  "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1024, "max_position_embeddings": 2048,
-  "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1
-}"""
-TOKENIZER_CONFIG = """{
-  "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "t0", "eos_token": "t1", "unk_token": "t2"
-}"""
-VOCAB, DIM, KV_DIM, HIDDEN = 1024, 512, 128, 1024
-PROJECTIONS = {
-    "self_attn.q": (DIM, DIM),
-    "self_attn.k": (KV_DIM, DIM),
-    "self_attn.v": (KV_DIM, DIM),
-    "self_attn.o": (DIM, DIM),
-    "mlp.gate": (HIDDEN, DIM),
-    "mlp.up": (HIDDEN, DIM),
-    "mlp.down": (DIM, HIDDEN),
-}
 
 
 def pytest_configure(config):
@@ -51,21 +32,15 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """The directory of a one-layer model; its name says nothing that tt_transformers knows."""
-    from safetensors.torch import save_file
-
-    folder, generator = tmp_path_factory.mktemp("random-llama"), torch.Generator().manual_seed(0)
-    shapes = {"model.embed_tokens": (VOCAB, DIM), "lm_head": (VOCAB, DIM)}
-    shapes |= {f"model.layers.0.{name}_proj": shape for name, shape in PROJECTIONS.items()}
-    weights = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    norms = ("model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm")
-    weights |= {name: torch.ones(DIM) for name in norms}
-    weights = {f"{name}.weight": weight.bfloat16() for name, weight in weights.items()}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    model = {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(VOCAB)}, "unk_token": "t2"}
-    tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    (folder / "tokenizer_config.json").write_text(TOKENIZER_CONFIG)
-    (folder / "config.json").write_text(CONFIG)
+    folder = tmp_path_factory.mktemp("random-llama")
+    config = LlamaConfig(vocab_size=1024, hidden_size=512, intermediate_size=1024, num_hidden_layers=1)
+    config.update({"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "initializer_range": 0.05})
+    config.update({"bos_token_id": 0, "eos_token_id": 1})
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    words = WordLevel({f"t{i}": i for i in range(1024)}, unk_token="t2")
+    special = {"bos_token": "t0", "eos_token": "t1", "unk_token": "t2"}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words), **special).save_pretrained(folder)
     return str(folder)
 
 
@@ -96,8 +71,6 @@ def as_stored(weight, dtype):
 def reference(checkpoint):
     """(runner, tokens) -> logits [len, V] of the same model in transformers, fp32 on the host, of the weights that the
     runner keeps."""
-    from transformers import LlamaForCausalLM
-
     models = {}
 
     def model_of(runner):
@@ -151,7 +124,7 @@ def mesh_device(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=[False, True], ids=["untraced", "traced"])
 def enable_trace(request):
-    """Both ways; slow dispatch, and so the simulator, has no traces."""
+    """Both ways; slow dispatch has no traces."""
     if request.param and slow_dispatch():
         pytest.skip("TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces")
     return request.param

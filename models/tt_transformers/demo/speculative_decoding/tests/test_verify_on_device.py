@@ -14,12 +14,10 @@ from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
 
-# In fp32 each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation or more: no
-# rounding of the device's decides between two.
-PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(12)).tolist()
+# Each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation: no rounding decides.
+PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(292)).tolist()
 OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
-# What rows of a right verify correlate at least with a reference of the same weights; "performance" multiplies by fewer
-# bits too.
+# What rows of a right verify correlate at least with a reference of the same weights ("performance": fewer bits).
 ALIKE = {"performance": 0.997, "accuracy": 0.998}
 
 

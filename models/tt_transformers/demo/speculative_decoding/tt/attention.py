@@ -9,8 +9,6 @@ that call. Were the write a method of its own upstream, say Attention._update_kv
 v_heads, current_pos, page_table), a subclass would override it and this file would shrink to that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

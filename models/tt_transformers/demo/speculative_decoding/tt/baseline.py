@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stock model alone: upstream's own create_tt_model and Generator at batch 1, as simple_text_demo runs them."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from typing import Any

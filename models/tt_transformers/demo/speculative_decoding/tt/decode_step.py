@@ -15,8 +15,6 @@ Greedy ids are an argmax at the end of the model instead, inside the trace. A Ge
 trace, so each T has a Generator of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

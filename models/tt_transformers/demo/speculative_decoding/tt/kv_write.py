@@ -75,10 +75,7 @@ class RowLayout:
 
 
 def write_rows(
-    op: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    positions: Sequence[ttnn.Tensor],
+    op: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], positions: Sequence[ttnn.Tensor]
 ) -> None:
     """Call a stock update op once per tensor of positions, everything else as the model passed it.
 

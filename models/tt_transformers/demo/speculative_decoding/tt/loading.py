@@ -8,8 +8,6 @@ name the model; both are set for one model at a time and put back as they were. 
 nor a checkout.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect
@@ -140,9 +138,8 @@ def read_model_args(
     use this mesh or this length, ModelUnavailable if it cannot be found.
 
     Args:
-        batch: rows of the compiled decode batch, one of 1, 2, 4, 8, 16, 32.
+        batch: rows of the compiled decode, one of 1, 2, 4, 8, 16, 32. optimizations: "performance" or "accuracy".
         max_seq_len: tokens of prompt and continuation that one user may hold; a prefill's padding comes on top.
-        optimizations: "performance" or "accuracy", upstream's named precisions.
     """
     if optimizations not in ("performance", "accuracy"):
         raise BadInput(f"optimizations {optimizations!r}: give 'performance' or 'accuracy'")

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which mesh of Tenstorrent devices, traced or not, as the environment says; and opening it where no fixture does."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Target and draft on one mesh: checked, planned, loaded, and warmed up in the order that keeps traces safe."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -43,13 +41,9 @@ def pair_requests(
     confidence_stop: bool = False,
     draft_head_token_ids: Sequence[int] | None = None,
 ) -> list[ModelRequest]:
-    """What a target and its draft model, if there is one, will be asked for.
-
-    Args:
-        num_draft_tokens: every K in use, each with a verify trace of its own; K = 0: plain decoding.
-        sampling: forwards end in logits instead of argmax ids.
-        confidence_stop: greedy drafts may end early for lack of confidence, so the draft gives logits.
-    """
+    """What a target and its draft model, if there is one, will be asked for. `num_draft_tokens`: every K in use, each
+    with a verify trace of its own (0: plain decoding); `sampling`: forwards end in logits instead of argmax ids;
+    `confidence_stop`: greedy drafts may end early for lack of confidence, so the draft gives logits."""
     if not num_draft_tokens or min(num_draft_tokens) < 0:
         listed = ", ".join(map(str, num_draft_tokens))
         raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ModelRunner over tt_transformers, for target and draft alike (runner.py says what that means)."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Sequence
 
@@ -34,11 +32,8 @@ class TTModelRunner:
     a model that is alone. What was not captured runs untraced; nothing is captured later on.
 
     Prefills are never traced, and each user is prefilled alone, so that a prompt gives the same logits in any company.
-
-    Args:
-        model: what load_model() returned, compiled for users * max_tokens_per_user rows or more.
-        max_tokens_per_user: the largest T. enable_trace: whether capture() captures.
-    """
+    `model`: what load_model() returned, compiled for users * max_tokens_per_user (the largest T) rows or more;
+    `enable_trace`: whether capture() captures."""
 
     supports_features = False
 
