@@ -13,12 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     FORMAT,
     FeatureDraft,
@@ -120,7 +121,8 @@ class FeatureDraftModel(nn.Module):
         return FeatureDraft(self.spec, self.state_dict())
 
     def save(self, path: Path | str, *, notes: dict[str, str] | None = None) -> None:
-        """Write one safetensors file: bfloat16 weights, and the spec as JSON in its metadata."""
+        """Write one safetensors file: bfloat16 weights, and the spec as JSON in its metadata. If it cannot be, it
+        is kept elsewhere, and a BadInput says where."""
         tensors = {
             name: value.detach()
             .cpu()
@@ -129,7 +131,8 @@ class FeatureDraftModel(nn.Module):
             for name, value in (*self.named_parameters(), *self.named_buffers())
         }
         tensors["token_ids"] = tensors["token_ids"].to(torch.int32)
-        save_file(tensors, path, metadata={"format": FORMAT, "spec": json.dumps(asdict(self.spec)), **(notes or {})})
+        metadata = {"format": FORMAT, "spec": json.dumps(asdict(self.spec)), **(notes or {})}
+        write_whole(path, save(tensors, metadata), "--output")
 
     def take_weights(self, other: FeatureDraft, path: Path | str = "the draft") -> None:
         """Copy another draft's weights; its vocabulary may differ, for the rows of the head are the target's.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,10 +30,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.tt_transformers.demo.speculative_decoding.harness.command import command, entry
-from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.command import Parser, command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output, write_whole
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, target_fingerprint
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from training.answers import AnswerOptions, end_tokens, make_shard, read_shard
 from training.data import Answer, load_answers
@@ -65,7 +68,7 @@ examples:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; see --help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.train_draft",
         description=__doc__,
         epilog=EXAMPLES,
@@ -107,7 +110,46 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--learning-rate", type=float, default=2e-3)
     add("--seed", type=int, default=2026)
     add("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    return parser.parse_args(arguments)
+    return checked(parser.parse_args(arguments))
+
+
+LEAST = {
+    **dict.fromkeys(("shards", "new_tokens", "draft_vocabulary", "epochs", "tokens_per_batch", "threads"), 1),
+    **dict.fromkeys(("reading_shards", "seed"), 0),
+}
+
+
+def checked(args: argparse.Namespace) -> argparse.Namespace:
+    """The same, its output and its work folder ready; BadInput names the option, the limit and what to do."""
+    for name, least in LEAST.items():
+        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        if value is not None and not least <= value < 2**63:
+            raise BadInput(f"{option} is {value}; it must be at least {least}, and below 2**63")
+    if not 0.0 < args.learning_rate < math.inf:
+        raise BadInput(f"--learning-rate is {args.learning_rate}; give a positive number, such as 2e-3")
+    for name in ("prompts_per_shard", "held_out_prompts"):
+        counts = getattr(args, name)
+        if min(counts) < 0 or not sum(counts):
+            raise BadInput(f"--{name.replace('_', '-')} is {counts}; give two numbers of at least 0, not both 0")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this PyTorch finds no CUDA device; use --device cpu")
+    if args.start_from is not None:
+        FeatureDraft.load(args.start_from)
+    try:
+        args.work.mkdir(parents=True, exist_ok=True)
+        checked_output("--work", args.work / "report.json")
+    except OSError as error:
+        raise BadInput(f"--work {args.work} cannot be a folder to write in ({error.strerror}); name another") from error
+    checked_output("--output", args.output, make_folders=True)
+    return args
+
+
+def claim_folder(folder: Path, target: PreTrainedModel) -> None:
+    """BadInput if what lies in the work folder was made with another target: its features would be learned as ours."""
+    mark, found = target_fingerprint(target), folder / "target.txt"
+    if found.exists() and found.read_text("utf-8").strip() != mark:
+        raise BadInput(f"--work {folder} holds the shards and checkpoints of another target; name another folder")
+    found.write_text(mark + "\n", "utf-8")
 
 
 def make_data(
@@ -251,11 +293,11 @@ def validate(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 if something asked for cannot be done."""
     args = parse_arguments(arguments)
-    checked_output("--output", args.output, make_folders=True)
     console = Console()
     if args.threads:
         torch.set_num_threads(args.threads)
     target, tokenizer = load_model(args.target, device=args.device, dtype=args.dtype)
+    claim_folder(args.work, target)
     layers = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
     training, held_out = make_data(args, target, tokenizer, layers, console)
     draft, teacher, state = train(args, target, training, held_out, layers, console)
@@ -264,8 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notes = {"held_out": json.dumps(results), "trained_tokens": str(answered), "seed": str(args.seed)}
     draft.save(args.output, notes=notes)
     report = {"held_out": results, "trained_tokens": answered, "epochs": state.epoch, "learning_curve": state.accepted}
-    (args.work / "report.json").write_text(json.dumps(report, indent=1))
-    console.print(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.1f} MB) and {args.work / 'report.json'}")
+    write_whole(args.work / "report.json", json.dumps(report, indent=1), "--work")
+    console.print(styled(f"wrote {args.output} and {args.work / 'report.json'}"))
     return 0
 
 

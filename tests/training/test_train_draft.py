@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,13 @@ def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_
     assert shard.stat().st_mtime_ns == written
     assert all(torch.equal(value, first[name]) for name, value in load_file(output).items())
     assert {answer.category for answer in load_answers([shard])} >= set(PLAIN)
+    (tmp_path / "link.safetensors").symlink_to(output)
+    assert main([*arguments, "--output", str(tmp_path / "link.safetensors")]) == 0
+    assert (tmp_path / "link.safetensors").is_symlink() and FeatureDraft.load(output)
+    other = tmp_path / "other"
+    shutil.copytree(target_folder, other)
+    tiny_llama(6, vocab=257).save_pretrained(other)
+    assert main([*arguments, "--target", str(other)]) == 2  # never features of another target
 
 
 @pytest.mark.slow
@@ -273,3 +281,26 @@ def test_a_draft_can_go_on_from_another_one(target_folder, tmp_path):
 
 def test_the_command_reports_what_it_cannot_do(tmp_path):
     assert main(["--target", str(tmp_path), "--work", str(tmp_path / "w"), "--output", str(tmp_path / "o")]) == 2
+
+
+@pytest.mark.parametrize(
+    "option, value, named",
+    [
+        ("--shards", "0", "--shards is 0; it must be at least 1"),
+        ("--new-tokens", "-3", "--new-tokens is -3"),
+        ("--epochs", "0", "--epochs is 0"),
+        ("--draft-vocabulary", "-5", "--draft-vocabulary is -5"),
+        ("--tokens-per-batch", "0", "--tokens-per-batch is 0"),
+        ("--reading-shards", "-1", "--reading-shards is -1"),
+        ("--seed", str(10**30), "--seed is 1000"),
+        ("--threads", "-2", "--threads is -2"),
+        ("--learning-rate", "nan", "--learning-rate is nan"),
+        ("--learning-rate", "inf", "--learning-rate is inf"),
+        ("--start-from", "/no/such", "there is no draft file /no/such"),
+        ("--work", __file__, "cannot be a folder to write in"),
+    ],
+)
+def test_what_cannot_be_is_said_before_a_model_is_loaded(option, value, named, tmp_path, capsys):
+    given = {"--target": str(tmp_path), "--work": str(tmp_path / "w"), "--output": str(tmp_path / "o"), option: value}
+    assert main([word for pair in given.items() for word in pair]) == 2
+    assert named in capsys.readouterr().err

@@ -67,9 +67,10 @@ def _open_stream(path: str | Path) -> int | None:
     return None
 
 
-def write_whole(path: str | Path, text: str, option: str = "--json") -> None:
+def write_whole(path: str | Path, text: str | bytes, option: str = "--json") -> None:
     """Write the text; if that fails, into a temporary file, which the BadInput names."""
-    content = text.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes its JSON escape
+    # Half a surrogate pair becomes its JSON escape.
+    content = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     try:
         _write(path, content)
     except OSError as error:
