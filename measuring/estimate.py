@@ -10,6 +10,7 @@ reference outputs, which hold just that. c and v are given, or c follows from de
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -83,8 +84,13 @@ def run(arguments: argparse.Namespace, console: Any) -> None:
     """Estimate, show and write."""
     json_file = None if arguments.json is None else checked_output("--json", arguments.json)
     ks, (c, c_source) = parse_ks(arguments.k), draft_cost(arguments)
-    if arguments.v <= 0:
+    if not 0 < arguments.v < math.inf:
         raise BadInput(f"--v {arguments.v} is not positive; it is the cost of one verify in plain target steps")
+    if arguments.max_tokens < 2:
+        raise BadInput(f"--max-tokens {arguments.max_tokens} leaves nothing to foretell; give at least 2")
+    for name in ("pair", "target", "draft", "text", "tt_metal", "target_refpt", "draft_refpt"):
+        if getattr(arguments, name) == "":
+            raise BadInput(f"--{name.replace('_', '-')} was given an empty text; drop it, or say what it should be")
     target, draft = predictions(arguments)
     agreement = Agreement.between(target, draft)
     rows = [estimate_k(agreement, k, c=c, v=arguments.v) for k in ks]
@@ -115,15 +121,17 @@ def draft_cost(arguments: argparse.Namespace) -> tuple[float | None, str]:
     if sum(given) > 1:
         raise BadInput("c is given more than once; give one of --c, --target-tps with --draft-tps, or --published")
     if arguments.c is not None:
-        if arguments.c < 0:
-            raise BadInput(f"--c {arguments.c} is negative; it is the cost of a drafted token in plain target steps")
+        if not 0 <= arguments.c < math.inf:
+            raise BadInput(
+                f"--c {arguments.c} is no cost; give that of a drafted token in plain target steps, 0 or more"
+            )
         return arguments.c, "given"
     if arguments.published is not None:
         speeds_of_pair = published_pair(arguments.pair or "", arguments.published)
         return speeds_of_pair.c, f"published speeds on {arguments.published}, not measured ({SOURCE})"
     if speeds == (None, None):
         return None, "not given"
-    if None in speeds or min(speeds) <= 0:
+    if None in speeds or not all(0 < speed < math.inf for speed in speeds):
         raise BadInput("--target-tps and --draft-tps belong together, and both are positive")
     return arguments.target_tps / arguments.draft_tps, "given decode speeds"
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
-from models.tt_transformers.demo.speculative_decoding.hf.loading import CHANGING
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
 PEERS = ("generate", "prompt_lookup_num_tokens", "assistant_model")
@@ -149,13 +147,12 @@ def _as_ours(model: PreTrainedModel, assistant: PreTrainedModel | None, k: int) 
         "num_assistant_tokens_schedule": "constant",
         "assistant_confidence_threshold": 0.0,
     }
-    idle = dict.fromkeys(CHANGING)
-    wanted = [(model, idle), *([(assistant, idle | constant)] if assistant is not None else [])]
+    wanted: list[tuple[PreTrainedModel, dict[str, Any]]] = [(model, {})]
+    wanted += [(assistant, constant)] if assistant is not None else []
     before = [(one, one.generation_config) for one, _ in wanted]
     try:
-        for one, settings in wanted:
-            one.generation_config = copy.deepcopy(one.generation_config)
-            cast(Any, one.generation_config).update(**settings)
+        for (one, settings), (_, own) in zip(wanted, before, strict=True):
+            one.generation_config = GenerationConfig(eos_token_id=getattr(own, "eos_token_id", None), **settings)
         yield
     finally:
         for one, config in before:

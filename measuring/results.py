@@ -74,8 +74,9 @@ class Run:
         return self.policy + (f", {self.users} at once" if self.users > 1 else "")
 
     def column(self, key: str) -> list[float]:
-        """`key` of every prompt that has it."""
-        return [row[key] for row in self.rows if row.get(key) is not None]
+        """`key` of every prompt that has it; no speedup of a text that is not plain decoding's."""
+        rows = [row for row in self.rows if key != "speedup" or same_text([row])]
+        return [row[key] for row in rows if row.get(key) is not None]
 
     def tpot(self, prefix: str = "") -> list[float]:
         """Time per output token of every prompt, ms. prefix "baseline_": of plain decoding."""
@@ -93,7 +94,11 @@ class Run:
         return ratio(sum(counts), len(counts))
 
     def speedup_of(self, rows: Sequence[Row]) -> float | None:
-        """Speculative / plain decode tok/s over these prompts: where the tokens are the same, a ratio of seconds."""
+        """Speculative / plain decode tok/s over these prompts: where the tokens are the same, a ratio of seconds; None
+        where a text is not plain decoding's.
+        """
+        if not same_text(rows):
+            return None
         both = [row for row in rows if row.get("baseline_decode_s") and row.get("decode_s")]
         seconds = {prefix: sum(row[f"{prefix}decode_s"] for row in both) for prefix in ("", "baseline_")}
         tokens = {prefix: sum(_emitted(row, prefix) - 1 for row in both) for prefix in ("", "baseline_")}

@@ -155,6 +155,11 @@ def test_two_models_over_a_text(tmp_path, capsys):
         (["--pair", "llama-1b-3b", "--target-tps", "3"], "belong together"),
         (["--target", "a", "--draft", "b", "--published", "N150"], "no speed is published"),
         (["--pair", "llama-1b-3b", "--v", "0"], "--v 0"),
+        (["--pair", "llama-1b-3b", "--v", "inf"], "--v inf"),
+        (["--pair", "llama-1b-3b", "--c", "nan"], "--c nan is no cost"),
+        (["--pair", "llama-1b-3b", "--target-tps", "nan", "--draft-tps", "3"], "both are positive"),
+        (["--pair", "llama-1b-3b", "--max-tokens", "-5"], "--max-tokens -5"),
+        (["--pair", ""], "--pair was given an empty text"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

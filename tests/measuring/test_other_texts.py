@@ -38,6 +38,25 @@ def test_peers_decode_as_the_arms_do(penalised, tmp_path, capsys):
     assert [peer["summary"]["identical"] for peer in record["peers"]] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"use_cache": False},
+        {"return_dict_in_generate": True},
+        {"cache_implementation": "static"},
+        {"is_assistant": True},
+        {"prompt_lookup_num_tokens": 3},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_settings_that_change_how_a_peer_runs(penalised, setting, tmp_path):
+    folder = shutil.copytree(penalised, tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps(setting))
+    arguments = ["--target", folder, "--prompt", "abcabc", "--json", tmp_path / "c.json", "--k", "2", "--repeat", "1"]
+    assert main([*map(str, arguments), "--max-new-tokens", "8"]) == 0
+    assert [peer["summary"]["identical"] for peer in json.loads((tmp_path / "c.json").read_text())["peers"]] == [1, 1]
+
+
 def test_the_models_settings_are_left_as_they_were(penalised):
     model = AutoModelForCausalLM.from_pretrained(penalised)
     peer = Peer(kind="assistant_model", k=2, model=model, assistant=model, eos_token_ids=frozenset())
@@ -59,3 +78,5 @@ def test_another_text_is_not_ranked(identical, says, speed):
     assert fastest_by_category([run], [peer]).rows[0][-2:] == (speed, says)
     assert peers_table([], [peer]).rows[-1][2] == speed
     assert ("10.00x" in compare_table({"runs": [], "peers": [peer]})) == identical
+    ours |= {"tokens": [1, 2], "baseline_tokens": [1, 2], "speedup": 2.0, "identical": identical}
+    assert run.speedup_of([ours]) == (2.0 if identical else None) and run.column("speedup") == [2.0] * identical
