@@ -19,6 +19,11 @@ SCHEMA = 1
 Row = dict[str, Any]  # one prompt of a run, as in the JSON
 
 
+def same_text(rows: Sequence[Row]) -> bool:
+    """Whether none is known to differ from plain decoding: arms of different texts are not ranked."""
+    return all(row.get("identical") is not False for row in rows)
+
+
 @dataclass(frozen=True)
 class Run:
     """One arm on a set of prompts. Every figure is None where the JSON does not have it.
@@ -32,6 +37,13 @@ class Run:
     record: dict[str, Any]
     shared: dict[str, Any]
     pair: str = ""
+
+    def __post_init__(self) -> None:
+        """A text that is not plain decoding's has no speedup, nor has a run that holds one: they are not ranked."""
+        if not same_text(self.rows):
+            rows = [row if same_text([row]) else {**row, "speedup": None} for row in self.rows]
+            summary = {**self.record.get("summary", {}), "speedup": None}
+            object.__setattr__(self, "record", {**self.record, "prompts": rows, "summary": summary})
 
     def get(self, *path: str) -> Any:
         """record[path[0]][path[1]]..., or None where something is missing on the way."""
@@ -74,9 +86,8 @@ class Run:
         return self.policy + (f", {self.users} at once" if self.users > 1 else "")
 
     def column(self, key: str) -> list[float]:
-        """`key` of every prompt that has it; no speedup of a text that is not plain decoding's."""
-        rows = [row for row in self.rows if key != "speedup" or same_text([row])]
-        return [row[key] for row in rows if row.get(key) is not None]
+        """`key` of every prompt that has it."""
+        return [row[key] for row in self.rows if row.get(key) is not None]
 
     def tpot(self, prefix: str = "") -> list[float]:
         """Time per output token of every prompt, ms. prefix "baseline_": of plain decoding."""
@@ -157,11 +168,6 @@ def headline(runs: Sequence[Run]) -> Run:
         return run.users, preferred.index(run.k) if run.k in preferred else len(preferred)
 
     return min(drafting, key=rank, default=NOT_MADE)
-
-
-def same_text(rows: Sequence[Row]) -> bool:
-    """Whether none is known to differ from plain decoding: arms of different texts are not ranked."""
-    return all(row.get("identical") is not False for row in rows)
 
 
 def one_at_a_time(runs: Sequence[Run]) -> list[Run]:

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import BatchEncoding, LlamaForCausalLM
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hf import attention
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
@@ -184,6 +185,7 @@ class TestInputs:
             (lambda: SpeculativeGenerator(opened(), opened()), "the drafter is a TorchModelRunner"),
             (lambda: GenerationRequest(prompts=[PROMPT], seeds=[2**64]), "seeds is"),
             (lambda: GenerationRequest(prompts=[PROMPT], stops=[None]), "no StopConditions"),
+            (lambda: GenerationRequest(prompts={"input_ids": [[1]], "attention_mask": [[1, 1]]}), "of another shape"),
             (lambda: GenerationRequest(prompts=[PROMPT], stop_strings=5), "stop_strings is 5"),
             (lambda: GenerationRequest(prompts=torch.zeros(1, 3, device="meta")), "without plain values"),
         ],
@@ -194,3 +196,30 @@ class TestInputs:
 
     def test_a_text_in_an_array(self):
         assert GenerationRequest(prompts=np.array("ABC")).prompts == ["ABC"]
+
+
+class TestExact:
+    @pytest.mark.parametrize("exact, wanted", [(True, torch.float64), (False, torch.float32)])
+    def test_what_attention_computes_in(self, exact, wanted, monkeypatch):
+        found, attend = set(), attention.scaled_dot_product_attention
+
+        def noted(query, *rest, **options):
+            found.add(query.dtype)
+            return attend(query, *rest, **options)
+
+        monkeypatch.setattr(attention, "scaled_dot_product_attention", noted)
+        runner = TorchModelRunner(tiny_llama(0).bfloat16(), max_seq_len=64, prove=False, exact=exact)
+        runner.prefill([PROMPT])
+        runner.forward(torch.tensor([[5, 6]]), [len(PROMPT)])
+        assert found == {wanted}
+
+    def test_a_position_is_the_same_in_every_row_of_a_width(self):
+        """A draft is row j of one verify; in plain decoding, as wide, it is row 0 of a later one, with more keys."""
+        model, width = tiny_llama(0, dim=192, heads=8, vocab=64).bfloat16(), 5
+        runner = TorchModelRunner(model, max_seq_len=128, exact=True)
+        tokens = torch.randint(64, (100,), generator=torch.Generator().manual_seed(0))
+        runner.prefill([tokens[:30].tolist()])
+        for start in range(30, 95):
+            together = runner.forward(tokens[None, start : start + width], [start]).values[0, 1]
+            alone = runner.forward(tokens[None, start + 1 : start + 1 + width], [start + 1]).values[0, 0]
+            assert torch.equal(together, alone), start

@@ -54,6 +54,8 @@ def prompts(given: Any) -> list[str | list[int]]:
         if "input_ids" not in given:
             raise BadInput(f"prompts is {type(given).__name__} with {', '.join(map(str, given))}; give token ids")
         ids, masks = prompts(given["input_ids"]), prompts(given.get("attention_mask", []))
+        if masks and list(map(len, masks)) != list(map(len, ids)):
+            raise BadInput("prompts has an attention_mask of another shape than its input_ids; give one of theirs")
         return [[int(ids[n][i]) for i, kept in enumerate(mask) if kept] for n, mask in enumerate(masks)] or ids
     listed = _listed(given, "prompts")
     if isinstance(listed, str):

@@ -101,7 +101,7 @@ class SpeculativeGenerator:
         sampling: greedy by default. Both the target's p and the drafter's q are made with it.
         verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats that nobody
             reads). With K + 1, and plain decoding as wide, both use the same kernels, and even low precision gives the
-            same tokens; it costs the time of the widest verify in every round.
+            same tokens (TorchModelRunner: opened `exact`); it costs the widest verify in every round.
         tokenizer: needed for stop strings, for prompts given as text and for the text of results.
 
     BadInput if K is out of range, or wants more tokens per user than the target takes in one forward.

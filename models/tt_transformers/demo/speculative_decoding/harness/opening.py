@@ -87,9 +87,10 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
 
     def opened_runner(model_id: str, kept: list[int] | None = None) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
         size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
+        size |= {"prove": options.prove, "exact": options.exact}
         with watch_load(model_id) as watch:
             model, tokenizer = loading.load_model(model_id, device=options.device, dtype=options.dtype)
-            runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, prove=options.prove, **size)
+            runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, **size)
             opened.callback(runner.close)
             runner.warmup([1])
         runner.load = loading.described(watch, model)

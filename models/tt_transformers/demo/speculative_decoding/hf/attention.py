@@ -53,10 +53,8 @@ def attend_by_position(
         keys, values = (key, value) if cache.whole else cache.cached(segment)
         if keys.shape[2] != segment.end:
             raise ModelFailure(f"{type(module).__name__} attends over {keys.shape[2]} of {segment.end} positions")
-        if cache.float32:
-            # The kernel rounds by the number of keys; what double rounds, the model's own dtype does not show.
-            precise = torch.float64 if segment.start else torch.float32
-            query, keys, values = query.to(precise), keys.to(precise), values.to(precise)
+        if cache.attend_in is not None:
+            query, keys, values = (tensor.to(cache.attend_in) for tensor in (query, keys, values))
         by_scores = softcap is not None or s_aux is not None
         if allows is None and segment.start == 0 and not by_scores:  # a prompt: causal attention has a fast kernel
             rows, gqa = query[:, :, segment.rows], query.shape[1] > keys.shape[1]
@@ -106,8 +104,7 @@ def mask_by_position(
     *, mask_function: Callable[..., Any], attention_mask: Tensor | None = None, **_: Any
 ) -> Tensor | None:
     """Mask function for transformers' AttentionMaskInterface: an empty tensor that carries the model's rule, which is
-    asked per user; None if the rule is plainly causal. ModelFailure for a mask of tokens that the model makes itself.
-    """
+    asked per user; None if the rule is plainly causal. ModelFailure for a mask of tokens of the model's own."""
     if attention_mask is not None:
         raise ModelFailure("the model hides tokens by an attention_mask of its own")
     if mask_function == causal_mask_function:

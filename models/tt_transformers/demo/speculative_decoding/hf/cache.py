@@ -60,12 +60,14 @@ class PositionalCache(Cache):
     Args:
         layers: how many there are, to tell in time whether all of them will fit.
         whole: update() returns all that is cached of a forward's one user, as transformers' caches do; else new rows.
-        float32: keep keys and values in float32 whatever the model's dtype.
+        attend_in: the dtype that attention computes in, keys and values being kept in float32; None: the model's.
     """
 
-    def __init__(self, *, max_seq_len: int, layers: int = 1, whole: bool = False, float32: bool = False) -> None:
+    def __init__(
+        self, *, max_seq_len: int, layers: int = 1, whole: bool = False, attend_in: torch.dtype | None = None
+    ) -> None:
         super().__init__(layers=[])
-        self.max_seq_len, self.num_layers, self.whole, self.float32 = max_seq_len, layers, whole, float32
+        self.max_seq_len, self.num_layers, self.whole, self.attend_in = max_seq_len, layers, whole, attend_in
         self.users = 1
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
@@ -103,7 +105,7 @@ class PositionalCache(Cache):
 
     def _allocate(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> None:
         shapes = [(self.users, t.shape[1], self.max_seq_len, t.shape[-1]) for t in (key_states, value_states)]
-        dtype = torch.float32 if self.float32 else key_states.dtype
+        dtype = torch.float32 if self.attend_in else key_states.dtype
         needed = sum(map(math.prod, shapes)) * dtype.itemsize * (self.num_layers - len(self.keys))
         free = available_bytes(key_states.device)
         if free is not None and needed > free:

@@ -45,6 +45,7 @@ class TorchModelRunner:
         name: what reports call it. max_seq_len: tokens per user. max_users: sequences generated together.
         eos_token_ids: default: the model's generation config. prove: see hf/proof.py.
         head_token_ids: compute only these output ids (a draft's trimmed head); all others get logit -inf.
+        exact: in bfloat16 on a CPU attend in float64, so that rows are the same in every forward of one width.
     """
 
     supports_features = True
@@ -60,6 +61,7 @@ class TorchModelRunner:
         eos_token_ids: int | Collection[int] | None = None,
         head_token_ids: Sequence[int] | None = None,
         prove: bool = True,
+        exact: bool = False,
     ) -> None:
         if not isinstance(model, PreTrainedModel):
             raise BadInput(f"a {type(model).__name__} was given as a model; give a causal LM of transformers, loaded")
@@ -85,10 +87,10 @@ class TorchModelRunner:
             self._head = TrimmedHead(head_token_ids, self.vocab_size, device=self.device)
             self._positional = copy.copy(self._positional)
             self._positional.model = with_trimmed_head(self._positional.model, self._head)
-        # On a CPU attention in bfloat16 would round by the width of the forward.
-        float32, whole = self.device.type == "cpu" and model.dtype.itemsize < 4, self._positional.whole
-        layers = config.num_hidden_layers
-        self.cache = PositionalCache(max_seq_len=max_seq_len, layers=layers, whole=whole, float32=float32)
+        # On a CPU attention in bfloat16 would round by the width of the forward, and in float32 by the number of keys.
+        low, precise = self.device.type == "cpu" and model.dtype.itemsize < 4, torch.float64 if exact else torch.float32
+        size = {"max_seq_len": max_seq_len, "layers": config.num_hidden_layers}
+        self.cache = PositionalCache(**size, whole=self._positional.whole, attend_in=precise if low else None)
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Run every T once, so that lazy initialisation is not timed; leaves the cache empty."""

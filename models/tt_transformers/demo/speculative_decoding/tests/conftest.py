@@ -45,12 +45,8 @@ def checkpoint(tmp_path_factory):
 
 
 # Tensor group of upstream's precision settings -> the weights in it, as the checkpoint names them.
-GROUPS = {
-    "FF1_FF3": ("gate_proj", "up_proj"),
-    "FF2": ("down_proj",),
-    "WQKV": ("q_proj", "k_proj", "v_proj"),
-    "WO": ("o_proj",),
-}
+GROUPS = {"FF1_FF3": ("gate_proj", "up_proj"), "FF2": ("down_proj",), "WQKV": ("q_proj", "k_proj", "v_proj")}
+GROUPS["WO"] = ("o_proj",)
 MANTISSA_BITS = {"BFLOAT8_B": 7, "BFLOAT4_B": 3}
 
 
