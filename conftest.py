@@ -14,6 +14,7 @@ import numpy
 import pytest
 import torch
 
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import unavailable
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh
 
 
@@ -38,20 +39,20 @@ def device_params(request):
 
 @pytest.fixture
 def mesh_device(request, device_params):
-    """The mesh that the test asks for (indirect), opened and closed; a skip that says what is missing."""
+    """The mesh that the test asks for (indirect), opened and closed; unavailable() says what is missing."""
     if importlib.util.find_spec("ttnn") is None:
-        pytest.skip("ttnn is not installed, so there is no Tenstorrent device to open")
+        unavailable("ttnn is not installed, so there is no Tenstorrent device to open")
     if importlib.util.find_spec("models.tt_transformers.tt") is None:
-        pytest.skip("no tt-metal checkout on PYTHONPATH (set PYTHONPATH=$PWD:$TT_METAL_HOME)")
+        unavailable("no tt-metal checkout on PYTHONPATH (set PYTHONPATH=$PWD:$TT_METAL_HOME)")
     import ttnn
 
     rows, columns = request.param
     try:
         found = ttnn.get_num_devices()
     except RuntimeError as reason:
-        pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
+        unavailable(f"ttnn finds no device: {str(reason).splitlines()[0]}")
     if rows * columns > found:
-        pytest.skip(f"a mesh of {rows}x{columns} devices was asked for, and {found} are there")
+        unavailable(f"a mesh of {rows}x{columns} devices was asked for, and {found} are there")
     device_params.pop("fabric_config", None)  # opened_mesh() knows when
     with opened_mesh(rows, columns, **device_params) as mesh:
         yield mesh

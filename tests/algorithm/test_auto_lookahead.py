@@ -5,6 +5,7 @@
 
 import random
 import statistics
+from dataclasses import replace
 
 import pytest
 from support.doubles import ScriptedDrafter, knowing
@@ -192,6 +193,13 @@ class TestAuto:
         machine = Machine(alpha=0.8, c=0.1, row=0.002, users=users)
         history = play(machine, AutoLookahead(CHOICES), 600)
         assert speedup(history[200:]) > 0.9 * machine.best()
+
+    def test_catching_up_is_no_drafts_cost(self):
+        lookahead = AutoLookahead([0, 1])
+        for catch_up, draft_ns in ((0, 10), (50, 999)):
+            lookahead.next([5], ["kind"])
+            lookahead.observe([replace(record(1, 1, draft_ns=draft_ns, verify_ns=100), catch_up=catch_up)])
+        assert list(lookahead.clockwork.drafts["kind"]) == [10]
 
     def test_no_draft_no_k(self):
         lookahead = AutoLookahead(CHOICES)

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each quantity by hand on a few rounds."""
 
+from dataclasses import replace
+
 import pytest
 
 from models.tt_transformers.demo.speculative_decoding import metrics
@@ -48,6 +50,11 @@ def test_round_model_of_one_k_is_the_formula():
     expected = metrics.expected_tokens(3 / 4, 2) / (0.25 * 2 + 1.2)
     assert metrics.predicted_from_rounds(rounds, [100, 100, 100]) == pytest.approx(expected)
     assert rounds[0].host_ns == 10
+
+
+def test_catching_up_is_no_drafts_cost():
+    rounds = [round_of(2, 1, draft_ns=60), replace(round_of(1, 0, draft_ns=900), catch_up=40)]
+    assert RoundModel.measured(rounds, [100]).c == pytest.approx(0.3)
 
 
 def test_a_prediction_over_several_k_prices_each_k_by_itself():

@@ -54,6 +54,8 @@ class FakeTensor:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.data.shape)
 
+    padded_shape = shape
+
     @property
     def nbytes(self) -> int:
         return self.data.numel() * BYTES.get(self.dtype, 4)
@@ -81,6 +83,10 @@ class Trace:
     ended_at: int
     operations: list[Operation] = field(default_factory=list)
 
+    @property
+    def nbytes(self) -> int:
+        return TRACE_BYTES_PER_OP * len(self.operations)
+
 
 class FakeMeshDevice:
     """A mesh of one row; every device holds the whole of every tensor."""
@@ -92,6 +98,7 @@ class FakeMeshDevice:
         self.capturing: Trace | None = None
         self.bytes_to_host: list[int] = []
         self.replays = 0
+        self.alive_at_replay = 0  # tensors of no trace that a replay overwrote although somebody still held them
         self.open = True
         self._clock = 0
         self._born: dict[int, int] = {}  # id of a tensor -> when it was allocated
@@ -109,6 +116,7 @@ class FakeMeshDevice:
         self._clock += 1
         self._born[id(tensor)] = self._clock
         self.tensors.add(tensor)
+        tensor.of_a_trace = self.capturing is not None
 
     def refuse_while_capturing(self, what: str) -> None:
         if self.capturing is not None:
@@ -160,7 +168,7 @@ class FakeMeshDevice:
         trace, self.capturing = self.capturing, None
         self._clock += 1
         trace.ended_at = self._clock
-        size = TRACE_BYTES_PER_OP * sum(len(t.operations) for t in [*self.traces.values(), trace])
+        size = self.trace_bytes() + trace.nbytes
         if self.trace_region_size and size > self.trace_region_size:
             raise RuntimeError(
                 f"TT_FATAL @ mesh_trace.cpp:76\ninfo:\nCreating trace buffers of size {size}B on MeshDevice 0, but "
@@ -168,11 +176,16 @@ class FakeMeshDevice:
             )
         self.traces[trace_id] = trace
 
+    def trace_bytes(self) -> int:
+        """What the captured traces take of the trace region."""
+        return sum(trace.nbytes for trace in self.traces.values())
+
     def replay(self, trace_id: int) -> None:
         trace = self.traces[trace_id]
         self.replays += 1
         for tensor in list(self.tensors):
             if self._born[id(tensor)] > trace.ended_at:
+                self.alive_at_replay += not tensor.of_a_trace
                 tensor.scramble()
         self._overwritten |= {program for program, when in self._programs.items() if when > trace.ended_at}
         for operation in trace.operations:

@@ -105,7 +105,9 @@ class Generator:
         if not read_from_device:
             return output
         shard = ttnn.to_torch(ttnn.get_device_tensors(output[0][0])[0])
-        return shard.reshape(-1)[: len(tokens)] if sampling else shard[0, 0, : len(tokens)].unsqueeze(1), None
+        batch, vocab = self.model_args[0].max_batch_size, self.model_args[0].vocab_size
+        # As upstream: what has another number of rows is cut into as many pieces all the same.
+        return shard.reshape(-1)[:batch] if sampling else shard[:, :, :batch, :vocab].reshape(batch, 1, -1), None
 
     def _untraced(self, inputs, kv_cache, sampling, reset):
         tokens, current_pos, rot_idxs, page_table = self.model[0].prepare_inputs_decode(*inputs)

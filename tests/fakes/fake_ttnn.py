@@ -157,10 +157,12 @@ def plus_one(tensor, skip_negative_entries=False):
 
 
 def get_memory_view(device, buffer_type):
-    used = sum(tensor.nbytes for tensor in device.tensors)
-    total = device.dram if buffer_type is BufferType.DRAM else device.trace_region_size
-    free = total - used if buffer_type is BufferType.DRAM else total
-    return SimpleNamespace(num_banks=1, total_bytes_per_bank=total, total_bytes_free_per_bank=free)
+    if buffer_type is BufferType.DRAM:
+        used, total = sum(tensor.nbytes for tensor in device.tensors), device.dram
+    else:
+        used, total = device.trace_bytes(), device.trace_region_size
+    sizes = {"total_bytes_per_bank": total, "total_bytes_allocated_per_bank": used}
+    return SimpleNamespace(num_banks=1, total_bytes_free_per_bank=total - used, **sizes)
 
 
 def open_mesh_device(shape, *, trace_region_size=0, num_command_queues=1):

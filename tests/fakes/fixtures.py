@@ -23,13 +23,14 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture
-def ttnn(tmp_path, monkeypatch):
+def ttnn(request, tmp_path, monkeypatch):
+    """Parametrized (indirectly) it is another tree than June's: see fakes.install.TREES."""
     monkeypatch.setenv("TT_CACHE_PATH", str(tmp_path / "tensor_cache"))
     monkeypatch.delenv("HF_MODEL", raising=False)
     monkeypatch.delenv("TT_METAL_SLOW_DISPATCH_MODE", raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # these tensors are tiny
-    with fake_upstream() as module:
+    with fake_upstream(getattr(request, "param", "june")) as module:
         yield module
     torch.set_num_threads(threads)
 

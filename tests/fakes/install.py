@@ -20,6 +20,7 @@ _FAKES = (
     "fakes.fake_attention",
     "fakes.fake_model",
     "fakes.fake_generator",
+    "fakes.newer_generators",
 )  # they import ttnn, so they are made anew for each test
 _EXPORTS = {
     f"{_TT}.common": ("fakes.fake_config", ("Mode", "PagedAttentionConfig", "get_padded_prefill_len")),
@@ -29,10 +30,17 @@ _EXPORTS = {
     f"{_TT}.generator": ("fakes.fake_generator", ("Generator",)),
     "models.common.sampling": ("fakes.fake_generator", ("SamplingParams",)),
 }
+# tt-metal by when it was so: its Generator.
+TREES = {
+    "june": ("fakes.fake_generator", "Generator"),
+    "september": ("fakes.newer_generators", "SeptemberGenerator"),
+    "commands": ("fakes.newer_generators", "CommandGenerator"),
+    "unknown": ("fakes.newer_generators", "UnknownGenerator"),
+}
 
 
 @contextmanager
-def fake_upstream() -> Iterator[ModuleType]:
+def fake_upstream(tree: str = "june") -> Iterator[ModuleType]:
     """The fake `ttnn`, importable together with the fake tt_transformers; what was importable before is put back.
 
     Only missing submodules are injected: models.tt_transformers.demo is the real one.
@@ -52,6 +60,8 @@ def fake_upstream() -> Iterator[ModuleType]:
                 setattr(module, export, getattr(importlib.import_module(source), export))
         common = sys.modules[f"{_TT}.common"]
         common.create_tt_model = importlib.import_module("fakes.fake_model").create_tt_model
+        source, name = TREES[tree]
+        sys.modules[f"{_TT}.generator"].Generator = getattr(importlib.import_module(source), name)
         yield sys.modules["ttnn"]
     finally:
         for name, module in before.items():

@@ -37,7 +37,7 @@ def _relative(noise: float):
     return model
 
 
-REQUESTED = ("sampling", "confidence_stop", "draft_head_token_ids")  # of pair_requests()
+REQUESTED = ("sampling", "confidence_stop", "draft_head_token_ids", "catch_up")  # of pair_requests()
 DRAFTS = {
     "always-right": TARGET,
     "often-right": _relative(0.01),

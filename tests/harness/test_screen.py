@@ -18,6 +18,8 @@ from support.model_folder import save_tiny_model
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import command, terminal
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt, encode
+from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +152,13 @@ def test_a_chat_template_that_fails(content, target, tmp_path, capsys):
     assert main(["--target", str(folder), "--prompt", "hi", *SHORT]) == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "template" in error or "no tokens" in error
+
+
+@pytest.mark.parametrize("asked", ["date_string", "strftime_now('%d %b %Y')"], ids=["as-llama-3", "as-others"])
+def test_a_chat_template_knows_one_day(asked, target):
+    tokenizer = load_tokenizer(target)
+    tokenizer.chat_template = "{{ " + asked + " }}: {{ messages[0].content }}"
+    assert tokenizer.decode(encode(Prompt("hi"), tokenizer)) == "26 Jul 2024: hi"
 
 
 @pytest.mark.parametrize("field", ["prompt", "category", None])

@@ -20,16 +20,9 @@ from mock_wormhole.decode_step import (
 )
 from mock_wormhole.refusal import refused
 
-from models.tt_transformers.demo.speculative_decoding.tt import kv_write as tt_kv_write
-from models.tt_transformers.demo.speculative_decoding.tt.kv_write import (
-    IndexedWrite,
-    RowLayout,
-    WritePositions,
-    choose_strategy,
-)
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout, WritePositions, write_rows
 
 OPS = ["paged_fused_update_cache", "paged_update_cache"]
-SEVERAL_TOKENS = [layout for layout in LAYOUTS if layout.tokens_per_user > 1]
 HOST_TRANSFERS = [
     "from_buffer",
     "from_torch",
@@ -60,8 +53,8 @@ class Step:
             write(op, args, kwargs)
 
     def run_with(self, strategy):
-        """One whole forward: prepare, then write."""
-        self.run(partial(strategy.write, prepared=strategy.prepare(self.current_pos, self.page_table)))
+        """One whole forward: positions, then writes."""
+        self.run(partial(write_rows, positions=strategy.split(self.current_pos)))
 
     def programs(self, write):
         """How many programs a cold run of `write` compiles."""
@@ -130,7 +123,7 @@ class TestWriteAsSeveralCalls:
     def test_makes_t_calls_of_one_program(self, device, op_name, model, dtype, layout):
         step = Step(device, model, layout, dtype, op_name)
         strategy = WritePositions(device, layout)
-        prepared = strategy.prepare(step.current_pos, step.page_table)
+        prepared = strategy.split(step.current_pos)
         calls = []
 
         def write(op, args, kwargs):
@@ -138,7 +131,7 @@ class TestWriteAsSeveralCalls:
                 calls.append(op)
                 return op(*args, **kwargs)
 
-            strategy.write(counted, args, kwargs, prepared)
+            write_rows(counted, args, kwargs, prepared)
 
         assert step.programs(stock_write) == 1
         assert step.programs(write) == 1
@@ -173,64 +166,6 @@ class TestWriteAsSeveralCalls:
         forbid_host_transfers(monkeypatch)
         with pytest.raises(AssertionError, match="from_buffer"):
             WritePositions(device, RowLayout(1, 4))
-
-
-class TestWriteAsOneCall:
-    @pytest.mark.parametrize("layout", SEVERAL_TOKENS, ids=readable)
-    def test_addresses_every_row(self, device, layout):
-        keys, _ = caches(device, LLAMAS[0], layout, ttnn.bfloat16)
-        write = IndexedWrite(layout, cache=keys)
-        cache_rows = write.prepare(positions(device, layout), page_table(device, layout))
-        assert tuple(cache_rows.shape) == (1, layout.compiled_batch)
-        assert (cache_rows.dtype, cache_rows.layout) == (ttnn.int32, ttnn.ROW_MAJOR_LAYOUT)
-
-    @pytest.mark.parametrize("layout", [*SEVERAL_TOKENS, RowLayout(1, 32)], ids=readable)
-    @pytest.mark.parametrize("model", LLAMAS, ids=readable)
-    def test_takes_the_heads_as_they_come(self, device, model, layout):
-        step = Step(device, model, layout, ttnn.bfloat16, OPS[0])
-        step.run_with(IndexedWrite(layout, cache=step.keys))
-
-    def test_stages_nothing_and_compiles_nothing_once_warm(self, device, monkeypatch):
-        step = Step(device, LLAMAS[-1], RowLayout(4, 5), ttnn.bfloat16, OPS[0])
-        strategy = IndexedWrite(step.layout, cache=step.keys)
-        step.run_with(strategy)
-        device.set_program_cache_misses_allowed(False)
-        forbid_host_transfers(monkeypatch)
-        step.run_with(strategy)
-
-    def test_takes_no_heads_that_are_declared_otherwise_than_the_cache(self, device, monkeypatch):
-        """Why the write declares its tensors like the cache: as tt_transformers makes them the op refuses them."""
-        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat16, OPS[0])
-        monkeypatch.setattr(tt_kv_write, "_declared", lambda topology, tensor: tensor)
-        with refused("identical mesh topology"):
-            step.run_with(IndexedWrite(step.layout, cache=step.keys))
-
-    def test_takes_no_block_floats(self, device):
-        step = Step(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat8_b, OPS[0])
-        with refused("BFLOAT16"):
-            step.run_with(IndexedWrite(step.layout, cache=step.keys))
-
-
-class TestStrategy:
-    @pytest.mark.parametrize(
-        "dtype, tokens, fused, indexed",
-        [
-            pytest.param(ttnn.bfloat16, 4, True, True, id="bfloat16"),
-            pytest.param(ttnn.bfloat8_b, 4, True, False, id="bfloat8_b"),
-            pytest.param(ttnn.bfloat16, 4, False, False, id="bfloat16-in-two-writes"),
-            pytest.param(ttnn.bfloat16, 1, True, False, id="bfloat16-one-token"),
-        ],
-    )
-    def test_is_one_call_where_the_cache_allows_it(self, device, dtype, tokens, fused, indexed):
-        layout = RowLayout(1, tokens)
-        keys, _ = caches(device, LLAMAS[0], layout, dtype)
-        strategy = choose_strategy(device, layout, cache=keys, fused=fused)
-        assert isinstance(strategy, IndexedWrite) == indexed
-
-    def test_is_several_calls_where_ttnn_has_no_such_op(self, device, monkeypatch):
-        monkeypatch.delattr(ttnn.experimental, "indexed_fused_update_cache")
-        keys, _ = caches(device, LLAMAS[0], RowLayout(1, 4), ttnn.bfloat16)
-        assert isinstance(choose_strategy(device, RowLayout(1, 4), cache=keys, fused=True), WritePositions)
 
 
 class TestTheOpsRefuse:

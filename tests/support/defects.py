@@ -166,10 +166,10 @@ def rejected_rows_stay_visible(patch, parts):
 
 def stock_kv_write(patch, parts):
     class StockWrite(WritePositions):
-        def prepare(self, current_pos, page_table):
+        def split(self, current_pos):
             return [current_pos]
 
-    patch.setattr(tt_decode_step, "choose_strategy", lambda mesh, layout, **_: StockWrite(mesh, layout))
+    patch.setattr(tt_decode_step, "WritePositions", StockWrite)
 
 
 def stale_page_table(patch, parts):

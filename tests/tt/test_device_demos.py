@@ -65,7 +65,7 @@ def test_passes(models, tmp_path, file, selected, passed):
     assert len(results) == (0 if file.startswith("baseline") else passed)
 
 
-def test_skipped_with_the_reason_where_there_is_no_device(tmp_path):
+def run_demo(environment):
     command = [
         sys.executable,
         "-m",
@@ -73,11 +73,21 @@ def test_skipped_with_the_reason_where_there_is_no_device(tmp_path):
         "-p",
         "no:cacheprovider",
         "-q",
-        "-rs",
+        "-rsE",
         str(PACKAGE / "speculative_demo.py"),
     ]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0 and "10 skipped" in run.stdout, run.stdout[-3000:]
-    assert (
-        "ttnn is not installed" in run.stdout or "finds no device" in run.stdout or "no tt-metal checkout" in run.stdout
-    )
+    environment = {"CI": "", "MESH_DEVICE": "N150", **environment}
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("ci, outcome", [("", "10 skipped"), ("true", "10 errors")], ids=["elsewhere", "in-ci"])
+def test_without_a_device_it_is_skipped_and_fails_in_ci(ci, outcome):
+    run = run_demo({"CI": ci})
+    assert run.returncode == bool(ci) and outcome in run.stdout, run.stdout[-3000:]
+    assert any(reason in run.stdout for reason in ("ttnn is not installed", "finds no device", "no tt-metal checkout"))
+
+
+def test_a_board_that_is_not_supported_is_refused_by_name():
+    run = run_demo({"MESH_DEVICE": "P150"})
+    assert run.returncode != 0 and "MESH_DEVICE is P150; it must be one of N150, N300, T3K" in run.stdout, run.stdout
+    assert "skipped" not in run.stdout and "passed" not in run.stdout

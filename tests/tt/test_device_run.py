@@ -24,7 +24,8 @@ from models.tt_transformers.demo.speculative_decoding.harness.options import Run
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
-from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
+from models.tt_transformers.demo.speculative_decoding.tt.baseline import StockRunner, open_stock
+from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 PROMPTS = [Prompt("hello there", "greeting"), Prompt("abcabcabc", "letters"), Prompt("x" * 40, "long")]
 
@@ -53,6 +54,7 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     record = run_on_device(mesh, device_case(folder, users=users, enable_trace=enable_trace))
     check_record(record)
     assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
+    assert all(0.0 < ms < 1000.0 for ms in record["host_ms_per_round"].values())
     assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
@@ -72,18 +74,46 @@ def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
     assert f"| {loads['target']['device_dram_mb']:.0f} | {loads['draft']['device_dram_mb']:.0f} |" in line
 
 
+def test_without_a_baseline_each_model_is_loaded_once(folder):
+    record = run_on_device(FakeMeshDevice(), device_case(folder, with_baseline=False))
+    check_record(record)
+    assert record["rows_pcc"] == pytest.approx(1.0, abs=1e-6) and record["summary"]["identical"] == 3
+    record["rows_pcc"] = 0.99
+    with pytest.raises(AssertionError, match="correlate at 0.99000 only"):
+        check_record(record)
+
+
 def test_sampling_runs(folder):
     record = run_on_device(FakeMeshDevice(), device_case(folder, sampling=SamplingParams(temperature=0.8)))
     check_record(record)
     assert record["summary"]["identical"] is None
 
 
-def test_a_wrong_text_is_no_near_tie(folder):
-    """Negative control: a divergence at a clear choice fails the run."""
+def test_control_a_text_that_its_own_target_does_not_write(folder):
     record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
-    record["prompts"][1].update(identical=False, first_divergence=4, divergence_top2_gap=5.0)
-    with pytest.raises(AssertionError, match="'letters' parts .* token 4"):
+    record["own_plain_tokens"][1][4] += 1
+    with pytest.raises(AssertionError, match="'letters': the pair wrote .* its own target alone"):
         check_record(record)
+
+
+def test_control_a_verify_that_is_not_the_stock_target(folder, monkeypatch):
+    """The pair and its own target make the same mistake; the stock target's text, fed to the verify, shows it."""
+    prefill = TTModelRunner._prefill_user
+    monkeypatch.setattr(
+        TTModelRunner,
+        "_prefill_user",
+        lambda runner, user, prompt: prefill(runner, user, prompt if isinstance(runner, StockRunner) else prompt[::-1]),
+    )
+    record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
+    with pytest.raises(AssertionError, match="the verify agrees with plain decoding at .* of 57 positions only"):
+        check_record(record)
+
+
+def test_speeds_of_a_user_and_of_all(folder):
+    """Three users of equal length at once: each has a third of what all have together, in both arms."""
+    total = run_on_device(FakeMeshDevice(), device_case(folder, users=3, enable_trace=False))["summary"]
+    for arm in ("", "baseline_"):
+        assert total[f"{arm}decode_tps"] / total[f"{arm}decode_tps_per_user"] == pytest.approx(3.0, rel=0.35)
 
 
 @pytest.mark.parametrize("on_device", [True, False], ids=["sampled-on-device", "sampled-on-host"])
@@ -126,7 +156,8 @@ def test_the_partial_benchmark_run(monkeypatch):
         def save_partial_run_json(self, profiler, run_type, ml_model_name, **options):
             calls.append((run_type, ml_model_name, options["config_params"]["alpha"]))
 
-    total = dict.fromkeys(("decode_tps", "baseline_decode_tps", "speedup", "acceptance_rate", "tokens_per_round"), 2.0)
+    total = dict.fromkeys(("decode_tps_per_user", "baseline_decode_tps_per_user", "acceptance_rate"), 2.0)
+    total |= dict.fromkeys(("decode_tps", "baseline_decode_tps", "tokens_per_round"), 8.0)
     total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1, "predicted_speedup": 1.2}
     record = {"summary": total, "target": "t", "draft": "d", "drafter": "model", "num_draft_tokens": 1, "batch_size": 1}
     monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", None)
@@ -135,5 +166,6 @@ def test_the_partial_benchmark_run(monkeypatch):
     module.BenchmarkProfiler, module.BenchmarkData = BenchmarkProfiler, BenchmarkData
     monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", module)
     assert device_run.save_benchmark_data(record) is True
-    assert ("inference_decode", "decode_t/s/u", 2.0) in calls and not any(name == "speedup" for _, name, _ in calls)
+    assert {("inference_decode", "decode_t/s/u", 2.0), ("inference_decode", "decode_t/s", 8.0)} <= set(calls)
+    assert not any(name == "speedup" for _, name, _ in calls)
     assert calls[-1] == ("speculative_decoding_demo", "t", 0.5)

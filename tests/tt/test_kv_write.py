@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""tt_kv_write's arithmetic on real numbers: torch plays ttnn's integer ops, and the update op races like the real one.
+"""tt_kv_write's arithmetic on real numbers: torch plays ttnn's `where`, and the update op races like the real one.
 
 That real ttnn takes these calls is tests/mock_wormhole's business (there all data is 0).
 """
@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.tt import kv_write as tt_kv_write
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import (
-    IndexedWrite,
     RowLayout,
     WritePositions,
     write_rows,
@@ -28,18 +27,12 @@ TILE = 32
 
 
 def integer_ttnn():
-    """The ttnn functions that tt_kv_write's positions and indices are made of, on torch tensors."""
+    """The ttnn functions that the positions are made of, on torch tensors."""
     ttnn = types.ModuleType("ttnn")
-    ttnn.int32, ttnn.uint32 = torch.int32, torch.int64
+    ttnn.int32 = torch.int32
     ttnn.ROW_MAJOR_LAYOUT = ttnn.TILE_LAYOUT = ttnn.DRAM_MEMORY_CONFIG = None
     ttnn.from_buffer = lambda values, shape, dtype, device, **options: torch.tensor(values, dtype=dtype).reshape(shape)
     ttnn.where = lambda condition, yes, no, **options: torch.where(condition.bool(), yes, no)
-    ttnn.ge = lambda tensor, scalar: (tensor >= scalar).int()
-    ttnn.bitwise_and, ttnn.bitwise_or = torch.bitwise_and, torch.bitwise_or
-    ttnn.bitwise_left_shift, ttnn.bitwise_right_shift = torch.bitwise_left_shift, torch.bitwise_right_shift
-    ttnn.reshape, ttnn.gather = torch.reshape, torch.gather
-    ttnn.typecast = lambda tensor, dtype: tensor.to(dtype)
-    ttnn.to_layout = lambda tensor, layout: tensor
     return ttnn
 
 
@@ -47,7 +40,6 @@ def integer_ttnn():
 def ttnn_on_torch():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "ttnn", integer_ttnn())
-        patch.setattr(tt_kv_write, "_declared", lambda topology, tensor: tensor)
         yield
 
 
@@ -68,9 +60,7 @@ def racing_update(cache, heads, *, update_idxs_tensor, page_table):
 
 
 def fake_cache(blocks, block_size, kv_heads=2, head_dim=4):
-    cache = torch.zeros(blocks, kv_heads, block_size, head_dim)
-    cache.tensor_topology = lambda: None
-    return cache
+    return torch.zeros(blocks, kv_heads, block_size, head_dim)
 
 
 @st.composite
@@ -145,7 +135,7 @@ def test_several_calls_write_every_row(step):
     heads, cache = heads_of(layout), fake_cache(layout.users * pages.shape[1], block_size)
     strategy = WritePositions(None, layout)
     kwargs = {"update_idxs_tensor": positions, "page_table": pages}
-    strategy.write(racing_update, (cache, heads), kwargs, strategy.prepare(positions, pages))
+    write_rows(racing_update, (cache, heads), kwargs, strategy.split(positions))
     assert torch.equal(cache, written_in_turn(step, heads))
 
 
@@ -168,21 +158,6 @@ def test_the_stock_call_loses_rows(tokens):
     racing_update(cache, heads, update_idxs_tensor=positions, page_table=pages)
     assert not torch.equal(cache, written_in_turn((layout, 32, positions, pages), heads))
     assert int(cache[0, 0, :, 0].count_nonzero()) == 1
-
-
-@settings(deadline=None, max_examples=200)
-@given(steps())
-def test_one_call_is_told_the_cache_rows(step):
-    layout, block_size, positions, pages = step
-    write = IndexedWrite(layout, cache=fake_cache(1, block_size))
-    expected = [cache_row(p, pages[row].tolist(), block_size) for row, p in enumerate(positions.tolist())]
-    assert write.prepare(positions, pages).tolist() == [expected]
-
-
-@pytest.mark.parametrize("block_size", [16, 48, 0])
-def test_one_call_needs_blocks_of_whole_tiles(block_size):
-    with pytest.raises(BadInput, match=f"block size {block_size} is not a power of two of at least 32"):
-        IndexedWrite(RowLayout(1, 2), cache=fake_cache(1, block_size))
 
 
 def test_each_call_is_the_stock_call_but_for_the_positions():

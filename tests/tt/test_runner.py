@@ -138,10 +138,10 @@ def test_rolling_back_overwrites(open_pair):
 
 def test_control_the_stock_write_loses_rows(open_pair, monkeypatch):
     class StockWrite(WritePositions):
-        def prepare(self, current_pos, page_table):
+        def split(self, current_pos):
             return [current_pos]
 
-    monkeypatch.setattr(tt_decode_step, "choose_strategy", lambda mesh, layout, **_: StockWrite(mesh, layout))
+    monkeypatch.setattr(tt_decode_step, "WritePositions", StockWrite)
     assert speculate(open_pair(num_draft_tokens=3), PROMPTS[:1], 3) != greedy_texts()[:1]
 
 

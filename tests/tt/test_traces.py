@@ -11,6 +11,8 @@ from fakes import fixtures
 from fakes.device import FakeMeshDevice
 from fakes.pairs import PROMPTS, VOCAB, greedy_texts, speculate
 
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
@@ -41,6 +43,21 @@ def test_a_second_warmup_does_nothing(open_pair):
     before = len(mesh.traces)
     target.warmup([3]), draft.warmup([1, 2])
     assert before == len(mesh.traces) == 3
+
+
+@pytest.mark.parametrize("catch_up, steps", [(2, 19), (16, 3)])
+def test_a_draft_catches_up_in_wide_steps(open_pair, catch_up, steps):
+    """After 36 tokens without it, a draft is fed 37 and drafts three, in traced steps, as if it had been there."""
+    target, draft = open_pair("always-right", num_draft_tokens=3, catch_up=catch_up)
+    text, mesh = greedy_texts()[0], draft._model.mesh_device
+    drafter = ModelDrafter(draft)
+    drafter.start([PROMPTS[0]])
+    asked = {"contexts": [PROMPTS[0] + text[:37]], "counts": [3], "generators": [None], "vocab_size": VOCAB}
+    request = DraftRequest(**asked, sampling=SamplingParams())
+    before = mesh.replays
+    drafted = drafter.propose(request)
+    assert drafted.tokens == [text[37:40]] and drafted.catch_up == 35
+    assert mesh.replays - before == steps + 2  # the last step of catching up gives the first draft
 
 
 def test_only_live_rows_leave_one_device(open_pair):

@@ -142,6 +142,6 @@ class AutoLookahead(Lookahead):
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
         for record, kind in drafted:
             self._acceptances[kind].observe(record.drafted, record.accepted)
-        for kind in {kind for _, kind in drafted}:
+        for kind in {kind for _, kind in drafted if not first.catch_up}:
             longest = max(record.drafted for record, other in drafted if other == kind)
             self.clockwork.drafts[kind].append(first.draft_ns / longest)

@@ -69,6 +69,7 @@ class Draft:
     tokens: list[list[int]]  # per user d_1..d_k; k may differ between users, and be 0
     probs: list[Tensor | None]  # per user the q they were sampled from, float32 [k, V] on the host; None is one-hot
     sources: list[list[str]] = field(default_factory=list)  # per user the name of the drafter of each token
+    catch_up: int = 0  # tokens of rounds without it that a model was fed first: their time is no draft's
 
 
 class Drafter(Protocol):
@@ -102,6 +103,9 @@ class Drafter(Protocol):
         """Release what the drafter owns, and with it what it knows of a generation: `owner` is None afterwards."""
 
 
+USUAL_GAP = 2  # what a model that drafts every round is fed first: the pending token, and a last draft that stood
+
+
 class ModelDrafter(Drafter):
     """Drafts with a small language model, token by token, on a ModelRunner of its own.
 
@@ -129,6 +133,7 @@ class ModelDrafter(Drafter):
         tokens: list[list[int]] = [[] for _ in request.contexts]
         probs: list[list[Tensor]] = [[] for _ in request.contexts]
         gaps = {user: self._missing(user, request.contexts[user]) for user, count in enumerate(request.counts) if count}
+        catch_up = max([0, *(len(gap) - USUAL_GAP for gap in gaps.values())])
         while gaps:
             for user, row in self._feed(gaps, len(tokens), request.argmax_only).items():
                 token, q = request.choose(user, row)
@@ -140,7 +145,7 @@ class ModelDrafter(Drafter):
                 if token is None or len(tokens[user]) == request.counts[user]:
                     del gaps[user]
         stacked = [torch.stack(rows) if rows else None for rows in probs]
-        return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens])
+        return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens], catch_up)
 
     def _missing(self, user: int, context: Sequence[int]) -> list[int]:
         """What of the context is to be fed, its pending token always: for its logits. Forgets what was rejected."""

@@ -26,6 +26,7 @@ class RoundRecord:
     accepted: int
     emitted: int  # accepted + 1, or accepted if a stop cut the round
     tokens_per_user: int  # T of the verify forward, pending token included
+    catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
     draft_ns: int = 0
     verify_ns: int = 0
     total_ns: int = 0
@@ -135,7 +136,7 @@ class RoundModel:
     """The three numbers that decide whether speculation pays; each None where the run did not measure it."""
 
     alpha: float | None  # see alpha()
-    c: float | None  # mean draft time per drafted token / mean plain decode step of the target
+    c: float | None  # mean draft time per drafted token, of rounds without catch-up / mean plain step of the target
     v: float | None  # mean verify time of the rounds that drafted / mean plain decode step
 
     @classmethod
@@ -143,7 +144,8 @@ class RoundModel:
         """From the rounds of a run and the plain decode steps of the same run."""
         step = ratio(sum(step_ns), len(step_ns))
         drafting = [r for r in rounds if r.drafted]
-        draft = ratio(sum(r.draft_ns for r in rounds), sum(r.drafted for r in rounds))
+        usual = [r for r in rounds if not r.catch_up]
+        draft = ratio(sum(r.draft_ns for r in usual), sum(r.drafted for r in usual))
         verify = ratio(sum(r.verify_ns for r in drafting), len(drafting))
         return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))
 

@@ -110,7 +110,7 @@ class HybridDrafter(Drafter):
             if not drafted:
                 first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
                 first.sources[user] = second.sources[user]
-        return first
+        return replace(first, catch_up=second.catch_up)
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         self.first.observe(accepted_counts, None)

@@ -208,7 +208,8 @@ class SpeculativeGenerator:
             events, records = batch.commit_round(draft, acceptance, verified)
             total_ns = batch.clock.now(self.target) - start
             times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-            batch.rounds.append([None if record is None else replace(record, **times) for record in records])
+            told = {**times, "catch_up": draft.catch_up}
+            batch.rounds.append([None if record is None else replace(record, **told) for record in records])
             self.lookahead.observe(batch.rounds[-1])
             return events
 

@@ -6,47 +6,94 @@
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, replace
+from statistics import median
+from typing import Any, cast
 
 from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, Comparison, OnToken
-from models.tt_transformers.demo.speculative_decoding.harness.opening import open_on_mesh
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import (
+    Arm,
+    Comparison,
+    OnToken,
+    PromptComparison,
+    make_arm,
+)
+from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import (
+    rows_correlation,
+    teacher_forced,
+)
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
+from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 RESULTS = "generated/speculative_decoding"
-_FIGURES = ("decode_tps", "baseline_decode_tps", "speedup", "acceptance_rate", "tokens_per_round")
+# Of a record's summary -> as tt-metal's benchmark data names it: per user, and of all users together.
+_FIGURES = {
+    "decode_tps_per_user": "decode_t/s/u",
+    "baseline_decode_tps_per_user": "baseline_decode_t/s/u",
+    "decode_tps": "decode_t/s",
+    "baseline_decode_tps": "baseline_decode_t/s",
+    **{name: name for name in ("speedup", "acceptance_rate", "tokens_per_round")},
+}
 
 
 def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     """Baseline, pair, table, JSON, and what tt-metal's CI looks for; returns the result record (record.py). Everything
-    opened is closed again."""
-    plain = run_baseline(mesh_device, options)
+    opened is closed again.
+
+    A third arm takes turns with the pair: its own target, one row wide (K = 0). Its text must be the pair's bit for
+    bit, and its steps are what c and v are measured in: the stock target's have a sampler in them. Without a baseline
+    (options) it is the baseline, each model is loaded once, and the rows of a verify are compared with its logits.
+    """
+    plain = run_baseline(mesh_device, options) if options.with_baseline else None
     if options.enable_trace is None:
         options = replace(options, enable_trace=safe_to_trace(mesh_device))
-    with open_on_mesh(options, mesh_device) as bench:
-        comparison = Comparison(bench, [options], baseline=recorded_arm(plain))
-        comparison.run(lambda batch, done: logger.info(f"from prompt {done + 1} of {len(plain)}"))
-        record = result_file(run_record(options, comparison.compared[0], decoder(bench.tokenizer)), bench)
+    width = options.num_draft_tokens + 1
+    with open_on_mesh(options, mesh_device, logits_too=plain is None) as bench:
+        own_arm = make_arm(bench.generator(options), options, plain=True)
+        stock_arm = own_arm if plain is None else recorded_arm(plain)
+        comparison = Comparison(bench, [options], baseline=stock_arm, beside=[own_arm])
+        comparison.run(lambda batch, done: logger.info(f"from prompt {done + 1} of {len(options.prompts)}"))
+        compared, own = comparison.compared[0], [repeats[0] for repeats in comparison.beside_results[0]]
+        record = result_file(run_record(options, compared, decoder(bench.tokenizer), unit=own), bench)
+        record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
+        record["own_plain_tokens"] = [result.tokens for result in own]
+        if options.sampling.greedy:
+            prompts = [one.request.token_ids for one in compared]
+            forced = teacher_forced(bench.target, prompts, [one.baseline[0].tokens for one in compared], width=width)
+            record["teacher_forced"] = {**asdict(forced), "problem": forced.problem}
+        if plain is None:
+            record["rows_pcc"] = rows_correlation(bench.target, compared[0].request.token_ids, width=width)
     # Different for runs of different kinds, so that none overwrites another's result.
     sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
-    kind = f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}-{options.dtype}"
+    alone = "" if options.with_baseline else "-without-stock"
+    kind = f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}{alone}-{options.dtype}"
     terminal.make_console().print(terminal.styled(f"{terminal.result_table(record)}\n{terminal.verdict(record)}"))
     path = checked_output("the result", f"{RESULTS}/{kind}.json", make_folders=True)
     write_json(record, path)
     logger.info(f"written: {path}")
     save_benchmark_data(record)
     return record
+
+
+def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float]:
+    """What a round of K drafts costs the host, in milliseconds: launching its decodes; the rest (accept, commit)."""
+    target, draft = cast(TTModelRunner, bench.target), getattr(bench.draft, "runner", None)
+    launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
+    rest = [r.host_ns / 1e6 for one in compared for result in one.speculative for r in result.rounds]
+    found = {"launch": launches, "accept": median(rest)}
+    logger.info(", ".join(f"{what} {ms:.2f} ms of host time per round" for what, ms in found.items()))
+    return found
 
 
 def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) -> Arm[GenerationResult]:
@@ -60,14 +107,20 @@ def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) ->
 
 
 def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedPrompt, GenerationResult]]:
-    """Each prompt by the stock target at batch 1; the model is freed before anything else is loaded.
+    """Each prompt by the stock target, as many together as the options say; the model is freed before anything else is
+    loaded.
 
     Traced on every mesh in fast dispatch, even where the pair is not: one model alone replays safely, and a baseline
     that is slower than it need be would flatter the pair.
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     stock = open_stock(
-        mesh_device, options.target, max_seq_len=options.max_seq_len, optimizations=options.dtype, enable_trace=traced
+        mesh_device,
+        options.target,
+        users=options.batch_size,
+        max_seq_len=options.max_seq_len,
+        optimizations=options.dtype,
+        enable_trace=traced,
     )
     with closing(stock):
         stock.warmup([1], argmax_only=options.sampling.greedy)
@@ -78,12 +131,12 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
             stop_token_ids=stock.eos_token_ids,
             decode=decoder(stock.tokenizer),
         )
-        results = []
-        for number, request in enumerate(requests):
-            logger.info(f"plain decoding, prompt {number + 1} of {len(requests)}")
-            (result,) = decode_plainly(stock, [request.token_ids], stop=stop, sampling=options.sampling, seeds=[number])
-            results.append((request, result))
-    return results
+        results: list[GenerationResult] = []
+        while len(results) < len(requests):
+            logger.info(f"plain decoding, from prompt {len(results) + 1} of {len(requests)}")
+            batch = [request.token_ids for request in requests[len(results) :][: options.batch_size]]
+            results += decode_plainly(stock, batch, stop=stop, sampling=options.sampling)
+    return list(zip(requests, results, strict=True))
 
 
 def save_benchmark_data(record: dict[str, Any]) -> bool:
@@ -100,9 +153,8 @@ def save_benchmark_data(record: dict[str, Any]) -> bool:
     with profiler("run"), profiler("inference_decode"):
         pass
     total = record["summary"]
-    for name in _FIGURES:
+    for name, theirs in _FIGURES.items():
         if total[name] is not None:
-            theirs = name.replace("decode_tps", "decode_t/s/u")
             data.add_measurement(profiler, 0, "inference_decode", theirs, total[name])
     data.save_partial_run_json(
         profiler,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -23,6 +23,7 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_f
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+WIDE_CATCH_UP = 16  # tokens that a draft on a mesh takes in one step after rounds without it
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
 
@@ -116,15 +117,21 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
 
 
 @contextmanager
-def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench]:
+def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bool = False) -> Iterator[Bench]:
     """On a Tenstorrent mesh: the given one, which stays open, or the one that MESH_DEVICE names (default N150).
 
     Its plain arm is the pair's own target, one row wide; device_run.py compares with the stock target instead.
+
+    Args:
+        logits_too: the target gives logits as well as greedy ids.
     """
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
+    from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
     from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
+    sits_out = options.drafter == "hybrid" or isinstance(lookahead, AutoLookahead)
+    catch_up = max(2, min(WIDE_CATCH_UP, TILE_ROWS // options.batch_size)) if sits_out else 2
     requests = pair_requests(
         options.target,
         options.draft,
@@ -132,7 +139,10 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None) -> Iterator[Bench
         sampling=not options.sampling.greedy,
         confidence_stop=lookahead.min_probability > 0.0,
         draft_head_token_ids=_head_token_ids(options),
+        catch_up=catch_up,
     )
+    if logits_too:
+        requests[0] = replace(requests[0], logits=True)
     with ExitStack() as opened:
         if mesh_device is None:
             mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape()))

@@ -10,13 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# The day that every chat template names which names one, so that runs repeat; Llama 3's own default.
+TODAY = "26 Jul 2024"
+ONE_DAY = f"{{%- macro strftime_now(form) -%}}{TODAY}{{%- endmacro -%}}"
 SAMPLE_PROMPTS = Path(__file__).parents[1] / "sample_prompts.json"
 
 
@@ -87,7 +90,8 @@ def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return list(tokenizer.encode(prompt.text))
     messages = [{"role": "user", "content": prompt.text}]
     try:
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        today: dict[str, Any] = {"date_string": TODAY, "chat_template": ONE_DAY + tokenizer.get_chat_template()}
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **today)
     except Exception as error:  # a template is a program of the model's author: it may raise anything
         reason = f"the chat template of {tokenizer.name_or_path} cannot take a user's message: {error!r}"
         raise BadInput(f"{reason}; mend it in that folder, or remove it to use prompts as they are") from error

@@ -76,11 +76,16 @@ def _timed(results: Sequence[GenerationResult], prefix: str = "") -> dict[str, A
     }
 
 
-def _summary_record(comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary_record(
+    comparisons: Sequence[PromptComparison],
+    records: Sequence[dict[str, Any]],
+    unit: Sequence[GenerationResult] | None,
+) -> dict[str, Any]:
     """Totals over the prompts, and what the round model (alpha, c, v) makes of them."""
     ours, plain = [one.speculative for one in comparisons], [one.baseline for one in comparisons]
     rounds = [r for results in ours for result in results for r in result.rounds]
-    steps = [step for results in plain for result in results for step in result.step_ns]
+    unit = [result for results in plain for result in results] if unit is None else unit
+    steps = [step for result in unit for step in result.step_ns]
     # Every round once: the users of a batch share its times.
     timed = {
         (one.batch, repeat, r.index): r
@@ -99,6 +104,8 @@ def _summary_record(comparisons: Sequence[PromptComparison], records: Sequence[d
         "per_source": dict(Counter(source for record in records for source in record["sources"] if source)),
         "new_tokens": sum(len(record["tokens"]) for record in records),
         **speeds,
+        "decode_tps_per_user": metrics.median([rate for rate in _rates(ours) if rate]),
+        "baseline_decode_tps_per_user": metrics.median([rate for rate in _rates(plain) if rate]),
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
@@ -118,7 +125,7 @@ def _after_first(results: Iterable[GenerationResult]) -> int:
 
 
 def _rates(arm: Sequence[Sequence[GenerationResult]]) -> list[float | None]:
-    """Decode tokens per second of each repeat of all prompts, as if one after another."""
+    """Decode tokens per second and user, of each repeat of all prompts."""
     return [ratio(_after_first(repeat), sum(result.decode_s for result in repeat)) for repeat in zip(*arm)]
 
 
@@ -154,8 +161,18 @@ def _per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode: Decode) -> dict[str, Any]:
-    """One arm's whole result, ready for json; result_file() adds what is said once for a file."""
+def run_record(
+    options: RunOptions,
+    compared: Sequence[PromptComparison],
+    decode: Decode,
+    *,
+    unit: Sequence[GenerationResult] | None = None,
+) -> dict[str, Any]:
+    """One arm's whole result, ready for json; result_file() adds what is said once for a file.
+
+    Args:
+        unit: whose decode steps c and v are measured in; default: the baseline's.
+    """
     prompts = [_prompt_record(one) | {"token_texts": token_texts(one.tokens, decode)} for one in compared]
     return {
         "schema": SCHEMA,
@@ -163,7 +180,7 @@ def run_record(options: RunOptions, compared: Sequence[PromptComparison], decode
         "sampling": asdict(options.sampling),
         "environment": environment(),
         "prompts": prompts,
-        "summary": _summary_record(compared, prompts),
+        "summary": _summary_record(compared, prompts, unit),
     }
 
 

@@ -188,15 +188,15 @@ def verdict(record: Row) -> str:
         paid = "paid" if total["speedup"] > 1.0 else "did not pay"
         took = "{decode_s:.1f} s of decoding instead of {baseline_decode_s:.1f} s for the same prompts".format(**total)
         sentences.append(f"Speculation {paid} on this machine: {took}, {total['speedup']:.2f}x.")
-    where = "{category} at token {first_divergence}, gap {divergence_top2_gap:.3f}"
+    where = "{category} at token {first_divergence}, the two best logits {divergence_top2_gap:.3f} apart"
     parted = [where.format(**row) for row in record["prompts"] if row["identical"] is False]
     if parted:
-        sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
+        sentences.append(f"Texts part: {'; '.join(parted)}.")
     if total["alpha"] is None:
         return " ".join([*sentences, "Nothing was drafted."])
     odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
     sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
-    if total["predicted_speedup"] is not None:
+    if None not in (total["predicted_speedup"], total["c"]):  # no c where each draft came after rounds without one
         cost = "A drafted token cost {c:.3f} of a plain target step (c), verifying a draft {v:.2f} (v)".format(**total)
         sentences.append(f"{cost}; from these a speedup of {total['predicted_speedup']:.2f}x is predicted.")
     split = total["time_split"]

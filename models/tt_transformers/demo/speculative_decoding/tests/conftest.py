@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A mesh of one device, real or simulated, and a tiny random Llama for it. Skips with the reason where there is none.
+"""A mesh of one device, real or simulated, and a tiny random Llama for it. Where there is none the tests are skipped
+with the reason, and fail where CI=true.
 
 ttnn may come from PyPI; of tt-metal the Python tree on PYTHONPATH is enough. On a simulator (TT_METAL_SIMULATOR) a
 prefill takes two or three seconds, a decode one; in slow dispatch there are no traces.
@@ -16,6 +17,7 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.harness.device_cases import unavailable
 from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh, slow_dispatch
 
@@ -98,19 +100,18 @@ def optimizations(request):
 @pytest.fixture(scope="session")
 def mesh_device(tmp_path_factory):
     """One device. Weight caches go to a temporary directory: a random model must not meet an older one's."""
-    pytest.importorskip("ttnn", reason="ttnn is not installed, so there is no Tenstorrent device to open")
     try:
         ttnn = load_upstream().ttnn
     except ModelUnavailable as reason:
-        pytest.skip(str(reason))
+        unavailable(reason)
     try:
         devices = ttnn.get_num_devices()
     except RuntimeError as reason:
         if "TT_METAL_SIMULATOR" in os.environ:
             raise
-        pytest.skip(f"ttnn finds no device: {str(reason).splitlines()[0]}")
+        unavailable(f"ttnn finds no device: {str(reason).splitlines()[0]}")
     if devices == 0:
-        pytest.skip("ttnn finds no device")
+        unavailable("ttnn finds no device")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TT_CACHE_PATH", str(tmp_path_factory.mktemp("tensor_cache")))
         environment.delenv("HF_MODEL", raising=False)

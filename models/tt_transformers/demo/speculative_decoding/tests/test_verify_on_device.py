@@ -3,15 +3,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several tokens of a sequence in one decode of tt_transformers, on a real or simulated Wormhole: are they right?"""
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import teacher_forced
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
+from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
 from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelRequest, open_models, pair_requests
 
 # Each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation: no rounding decides.
@@ -88,7 +93,7 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     if enable_trace:
         pytest.skip("a captured trace keeps the write that it was captured with")
     step = target._step(4, False)
-    monkeypatch.setattr(step._kv_write, "prepare", lambda current_pos, page_table: [current_pos])
+    monkeypatch.setattr(step._write_positions, "split", lambda current_pos: [current_pos])
     target.prefill([PROMPT])
     verified = [7, 100, 200, 300]
     rows = target.forward(torch.tensor([verified]), [len(PROMPT)]).values[0]
@@ -126,6 +131,69 @@ def test_a_pair_is_greedy_decoding(mesh_device, checkpoint, how, greedy_text):
     requests = pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])
     with opened(mesh_device, how, requests) as (target, draft):
         assert written(target, ModelDrafter(draft), num_draft_tokens=3) == greedy_text
+
+
+def test_every_capture_is_released(mesh_device, checkpoint, how):
+    """The pair's and the stock model's, that of its sampling too: the trace region is left as it was found."""
+    ttnn = load_upstream().ttnn
+
+    def taken():
+        return ttnn.get_memory_view(mesh_device, ttnn.BufferType.TRACE).total_bytes_allocated_per_bank
+
+    before = taken()
+    with opened(mesh_device, how, pair_requests(checkpoint, checkpoint, num_draft_tokens=[0, 3])):
+        assert (taken() > before) == how["enable_trace"]
+    assert taken() == before
+    with closing(open_stock(mesh_device, checkpoint, max_seq_len=128, **how)) as stock:
+        stock.warmup([1])
+        assert (taken() > before) == how["enable_trace"]
+    assert taken() == before
+
+
+def stock_write(target, monkeypatch):
+    monkeypatch.setattr(target._step(4, True)._write_positions, "split", lambda current_pos: [current_pos])
+
+
+def position_off_by_one(target, monkeypatch):
+    step = target._step(4, True)
+    run = step.run
+    monkeypatch.setattr(step, "run", lambda tokens, at, *rest, **how: run(tokens, [p + 1 for p in at], *rest, **how))
+
+
+def stale_page_table_row(target, monkeypatch):
+    target._step(4, True)._page_table[0, 1] = 0  # the scratch block
+
+
+def one_wrong_row(target, monkeypatch):
+    forward, waiting = target.forward, [40]
+
+    def forward_and_spoil(tokens, positions, **options):
+        rows = forward(tokens, positions, **options)
+        if waiting and positions[0] > waiting[0]:
+            forward(torch.tensor([[5]]), [waiting.pop()], argmax_only=True)  # another token's keys and values
+        return rows
+
+    monkeypatch.setattr(target, "forward", forward_and_spoil)
+
+
+@pytest.fixture(scope="module")
+def stock_text(mesh_device, checkpoint, how):
+    """What the stock model writes after PROMPT."""
+    stock = open_stock(mesh_device, checkpoint, max_seq_len=128, sample_on_device=False, **how)
+    with closing(stock):
+        return decode_plainly(stock, [PROMPT], stop=StopConditions(max_new_tokens=40, max_seq_len=128))[0].tokens
+
+
+def test_the_verify_chooses_what_the_stock_model_chose(target, stock_text):
+    assert teacher_forced(target, [PROMPT], [stock_text], width=4).problem is None
+
+
+@pytest.mark.parametrize("fault", [stock_write, position_off_by_one, stale_page_table_row, one_wrong_row])
+def test_control_a_wrong_verify_chooses_otherwise(target, stock_text, enable_trace, fault, monkeypatch):
+    if enable_trace and fault is stock_write:
+        pytest.skip("a captured trace keeps the write that it was captured with")
+    fault(target, monkeypatch)
+    assert "the verify" in (teacher_forced(target, [PROMPT], [stock_text], width=4).problem or "")
 
 
 def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):

@@ -15,6 +15,8 @@ Greedy ids are an argmax at the end of the model instead, inside the trace. A Ge
 trace, so each T has a Generator of its own.
 """
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -24,8 +26,8 @@ from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
-from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout, choose_strategy
-from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout, WritePositions, write_rows
+from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel, decode_words
 from models.tt_transformers.demo.speculative_decoding.tt.memory import SCRATCH_BLOCK
 
 
@@ -46,13 +48,9 @@ class DecodeStep:
         self.tokens_per_user, self.argmax_only = tokens_per_user, argmax_only
         self.live_rows = users * tokens_per_user
         self.captured = False
+        self.launch_ns: deque[int] = deque(maxlen=1000)  # what launch() took: staging, and starting the decode
         batch = model.args.max_batch_size
-        self._kv_write = choose_strategy(
-            model.mesh_device,
-            RowLayout(batch // tokens_per_user, tokens_per_user),
-            cache=model.kv_cache[0][0],
-            fused=model.args.use_qk_fused,
-        )
+        self._write_positions = WritePositions(model.mesh_device, RowLayout(batch // tokens_per_user, tokens_per_user))
         live = [model.cache.table_row(row // tokens_per_user) for row in range(self.live_rows)]
         idle = [[SCRATCH_BLOCK] * model.cache.table_width] * (batch - self.live_rows)
         self._page_table = torch.tensor(live + idle, dtype=torch.int32)
@@ -72,23 +70,33 @@ class DecodeStep:
         rows of the real vocabulary leave it.
         """
         ttnn = self._model.upstream.ttnn
-        prepared = self._kv_write.prepare(current_pos, page_table)
-        with self._model.writes.by(partial(self._kv_write.write, prepared=prepared)):
+        positions = self._write_positions.split(current_pos)
+        with self._model.writes.by(partial(write_rows, positions=positions)):
             logits, _ = self._transformer.ttnn_decode_forward(x, current_pos, rot_mat_idxs, page_table, **options)
         rows = ttnn.slice(logits, [0, 0, 0, 0], [1, 1, self.live_rows, self._model.args.vocab_size])
         return (ttnn.argmax(rows, dim=-1, keepdim=False) if self.argmax_only else rows), None
 
-    def run(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int], *, enable_trace: bool) -> Tensor:
-        """One decode; returns when its result is on the host, so that another trace may run next.
+    def run(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int], **how: bool) -> Tensor:
+        """launch() and read(): returns when the result is on the host, so that another trace may run next."""
+        return self.read(self.launch(tokens, positions, lengths, **how))
+
+    def launch(
+        self,
+        tokens: Tensor,
+        positions: Sequence[int],
+        lengths: Sequence[int],
+        *,
+        enable_trace: bool,
+        prepare: bool = False,
+    ) -> Any:
+        """Stage one decode and start it.
 
         Args:
             tokens: int64 [b, w] with b <= users and w <= T.
             positions: b first positions, IDLE for a user that takes no part.
-            lengths: how many of each user's tokens count.
-
-        Returns:
-            int64 [users*T] ids or float32 [users*T, V] logits, read from one device of the mesh.
+            lengths: how many of each user's tokens count. prepare: see decode_words().
         """
+        begun = time.perf_counter_ns()
         model, batch, width = self._model, len(self._page_table), self.tokens_per_user
         row_tokens, row_positions = torch.zeros(batch, dtype=torch.int64), torch.full((batch,), IDLE)
         for user, (start, length) in enumerate(zip(positions, lengths, strict=True)):
@@ -103,9 +111,15 @@ class DecodeStep:
             kv_cache=[model.kv_cache],
             enable_trace=enable_trace,
             read_from_device=False,
+            **decode_words(model.upstream, reload=True, prepare=prepare),
         )
-        ttnn, on_device = model.upstream.ttnn, output[0][0]
-        host = ttnn.to_torch(ttnn.get_device_tensors(on_device)[0])  # the other devices hold the same
+        self.launch_ns.append(time.perf_counter_ns() - begun)
+        return output[0][0]
+
+    def read(self, output: Any) -> Tensor:
+        """What was launched: int64 [users*T] ids or float32 [users*T, V] logits, from one device of the mesh."""
+        ttnn = self._model.upstream.ttnn
+        host = ttnn.to_torch(ttnn.get_device_tensors(output)[0])  # the other devices hold the same
         return host.reshape(-1).to(torch.int64) if self.argmax_only else host.reshape(self.live_rows, -1).float()
 
     def capture(self, tokens: Tensor, positions: Sequence[int]) -> None:
@@ -129,5 +143,5 @@ class DecodeStep:
             for trace_id in (traces or {}).values():
                 self._model.upstream.ttnn.release_trace(self._model.mesh_device, trace_id)
         self._generator.trace_ids_decode.clear()
-        self._kv_write.deallocate()
+        self._write_positions.deallocate()
         self.captured = False

@@ -8,15 +8,9 @@ u*T + j is user u's j-th token, and a user's rows carry the same page-table row 
 update ops are not made for that: each row's core reads a whole 32-row tile, patches its own row and writes the tile
 back, so of the rows of one call that share a tile only one survives.
 
-Two writes are free of that race:
-
-- `WritePositions`: T calls of the same op, call j with every position but each user's j-th set to -1, which the op
-  skips. One call then writes one row per user, and no two users share a block. Any cache dtype, any ttnn.
-- `IndexedWrite`: one call of `ttnn.experimental.indexed_fused_update_cache`, where one core owns all rows of a tile.
-  BF16 caches, and a ttnn that has the op.
-
-Both are a `prepare` once per forward, whose result all layers share, and a `write` per stock call. What `prepare` makes
-is made on the device from what the model is given anyway, so a captured trace stages nothing new.
+T calls of the same op are free of that race, call j with every position but each user's j-th set to -1, which the op
+skips: one call then writes one row per user, and no two users share a block. The T tensors of positions are made once
+per forward, for all layers, on the device and from what the model is given anyway: a trace stages nothing new.
 
 This file needs ttnn alone (no torch, no tt_transformers), and not before the first tensor.
 """
@@ -128,119 +122,9 @@ class WritePositions:
             for mask in self._masks
         ]
 
-    def prepare(self, current_pos: ttnn.Tensor, page_table: ttnn.Tensor) -> list[ttnn.Tensor]:
-        """What the layers of one forward share: `split(current_pos)`; the op itself reads the page table."""
-        return self.split(current_pos)
-
-    def write(
-        self, op: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], prepared: Sequence[ttnn.Tensor]
-    ) -> None:
-        """In place of `op(*args, **kwargs)`: `write_rows`."""
-        write_rows(op, args, kwargs, prepared)
-
     def deallocate(self) -> None:
         """Free the masks; a trace that reads them must have been released. May be called twice."""
         import ttnn
 
         while self._masks:
             ttnn.deallocate(self._masks.pop())
-
-
-class IndexedWrite:
-    """The write as one call, addressed by physical cache rows: block * block_size + offset in the block."""
-
-    def __init__(self, layout: RowLayout, *, cache: ttnn.Tensor) -> None:
-        """Plan for caches like `cache`, [blocks, kv_heads, block_size, head_dim], block_size a power of two."""
-        block_size = cache.shape[2]
-        if block_size < TILE_ROWS or block_size & (block_size - 1):
-            raise BadInput(f"block size {block_size} is not a power of two of at least {TILE_ROWS}; use 32, 64 or 128")
-        self._rows = layout.compiled_batch
-        self._block_size = block_size
-
-    def prepare(self, current_pos: ttnn.Tensor, page_table: ttnn.Tensor) -> ttnn.Tensor:
-        """The physical cache row of every row, on the device and without the host.
-
-        Args:
-            current_pos: int32 ROW_MAJOR [compiled_batch], -1 for an unused row.
-            page_table: int32 ROW_MAJOR [compiled_batch, blocks per user].
-
-        Returns:
-            int32 ROW_MAJOR [1, compiled_batch]; -1 for an unused row.
-        """
-        import ttnn
-
-        shift = self._block_size.bit_length() - 1
-        live = ttnn.ge(current_pos, 0)
-        position = ttnn.where(live, current_pos, 0)
-
-        block_column = ttnn.reshape(ttnn.bitwise_right_shift(position, shift), (self._rows, 1))
-        block_column = ttnn.to_layout(ttnn.typecast(block_column, ttnn.uint32), ttnn.TILE_LAYOUT)
-        block = ttnn.gather(ttnn.to_layout(page_table, ttnn.TILE_LAYOUT), 1, block_column)
-        block = ttnn.reshape(ttnn.to_layout(block, ttnn.ROW_MAJOR_LAYOUT), (self._rows,))
-
-        offset = ttnn.bitwise_and(position, self._block_size - 1)
-        cache_row = ttnn.bitwise_or(ttnn.bitwise_left_shift(block, shift), offset)
-        return ttnn.reshape(ttnn.where(live, cache_row, SKIP), (1, self._rows))
-
-    def write(
-        self, op: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], prepared: ttnn.Tensor
-    ) -> None:
-        """In place of `paged_fused_update_cache(keys, k_heads, values, v_heads, ...)`.
-
-        Args:
-            op: the stock op, which is not called.
-            args: keys, k_heads, values, v_heads: caches bfloat16 [blocks, kv_heads, block_size, head_dim], heads
-                bfloat16 [1, compiled_batch, kv_heads, head_dim] with one row per core.
-            kwargs: positions and page table, which `prepared` has in it already.
-            prepared: the result of `prepare`.
-        """
-        import ttnn
-
-        keys, k_heads, values, v_heads = args
-        tensors = (keys, _packed(k_heads), values, _packed(v_heads))
-        replicated = prepared.tensor_topology()  # as positions and page tables are on every mesh
-        ttnn.experimental.indexed_fused_update_cache(*(_declared(replicated, tensor) for tensor in tensors), prepared)
-
-    def deallocate(self) -> None:
-        """Nothing is held between forwards."""
-
-
-def _packed(heads: ttnn.Tensor) -> ttnn.Tensor:
-    """[1, rows, kv_heads, head_dim], one row per core, as the interleaved [1, kv_heads, rows, head_dim]."""
-    import ttnn
-
-    return ttnn.transpose(ttnn.sharded_to_interleaved(heads, ttnn.L1_MEMORY_CONFIG), 1, 2)
-
-
-def _declared(topology: ttnn.TensorTopology, tensor: ttnn.Tensor) -> ttnn.Tensor:
-    """`tensor`, said to be spread over the mesh like this; no data moves.
-
-    The op wants the same said of all its tensors, and no sharding but over heads. tt_transformers declares heads
-    sharded otherwise, even on one device, and its cache replicated until the first prefill, which makes it what the
-    heads are.
-    """
-    tensor.update_tensor_topology(topology)
-    return tensor
-
-
-def choose_strategy(
-    mesh_device: ttnn.MeshDevice, layout: RowLayout, *, cache: ttnn.Tensor, fused: bool
-) -> WritePositions | IndexedWrite:
-    """The cheapest race-free write that this cache and this ttnn allow.
-
-    Args:
-        mesh_device: where the cache is.
-        layout: the rows of one decode step.
-        cache: one layer's keys or values, [blocks, kv_heads, block_size, head_dim].
-        fused: whether the model writes keys and values in one call (paged_fused_update_cache).
-
-    Returns:
-        `IndexedWrite` for a fused write of several tokens per user into a bfloat16 cache, where ttnn has the op, and
-        `WritePositions` otherwise (bfloat8_b, which tt_transformers uses for Llama; T = 1, the stock single call).
-    """
-    import ttnn
-
-    one_call_would_do = fused and layout.tokens_per_user > 1 and cache.dtype == ttnn.bfloat16
-    if one_call_would_do and hasattr(ttnn.experimental, "indexed_fused_update_cache"):
-        return IndexedWrite(layout, cache=cache)
-    return WritePositions(mesh_device, layout)

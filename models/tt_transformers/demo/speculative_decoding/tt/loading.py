@@ -54,7 +54,9 @@ _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     },
     f"{_TT}.generator": {
         "Generator.decode_forward": ("page_table", "kv_cache", "enable_trace", "read_from_device"),
-        "Generator.prefill_forward_text": ("page_table", "kv_cache", "prompt_lens", "enable_trace", "warmup_prefill"),
+        "Generator.prefill_forward_text": (
+            *("page_table", "kv_cache", "prompt_lens", "empty_slots", "enable_trace", "warmup_prefill"),
+        ),
     },
 }
 
@@ -82,7 +84,29 @@ def load_upstream() -> Upstream:
                     raise ModelUnavailable(f"{module}.{path} takes no argument {name}; {_REMEDY}")
             name = path.split(".")[0]
             found[name] = getattr(holder, name)
-    return Upstream(ttnn=importlib.import_module("ttnn"), **found)
+    upstream = Upstream(ttnn=importlib.import_module("ttnn"), **found)
+    decode_words(upstream, reload=True)
+    return upstream
+
+
+def decode_words(upstream: Upstream, *, reload: bool, sampled: bool = False, prepare: bool = False) -> dict[str, Any]:
+    """What this tree's Generator.decode_forward must be told of what lies on the device already; ModelUnavailable if it
+    takes neither reset_batch (June and September 2026) nor explicit commands (tt-metal pull request 51646).
+
+    Args:
+        reload: the host's tokens and positions count, not what the last decode left there. sampled: on the device.
+        prepare: allocate what a trace will read, before any is captured, where the tree can (September 2026 on).
+    """
+    known = inspect.signature(upstream.Generator.decode_forward).parameters
+    if "reload_inputs" in known:
+        new = reload and sampled
+        words = {"reload_inputs": reload, "reload_page_table": False}
+        words |= {"reload_sampling_params": new, "reset_sampling_state": new}
+    elif "reset_batch" in known:
+        words = {"reset_batch": reload}
+    else:
+        raise ModelUnavailable(f"Generator.decode_forward takes neither reset_batch nor reload_inputs; {_REMEDY}")
+    return {**words, "prepare_trace": True} if prepare and "prepare_trace" in known else words
 
 
 def model_cache_path(model_id: str) -> str:

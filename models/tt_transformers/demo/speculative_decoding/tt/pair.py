@@ -40,10 +40,12 @@ def pair_requests(
     sampling: bool = False,
     confidence_stop: bool = False,
     draft_head_token_ids: Sequence[int] | None = None,
+    catch_up: int = 2,
 ) -> list[ModelRequest]:
     """What a target and its draft model, if there is one, will be asked for. `num_draft_tokens`: every K in use, each
     with a verify trace of its own (0: plain decoding); `sampling`: forwards end in logits instead of argmax ids;
-    `confidence_stop`: greedy drafts may end early for lack of confidence, so the draft gives logits."""
+    `confidence_stop`: greedy drafts may end early for lack of confidence, so the draft gives logits; `catch_up`: the
+    most tokens that the draft takes in one step, above 2 where rounds may pass without it."""
     if not num_draft_tokens or min(num_draft_tokens) < 0:
         listed = ", ".join(map(str, num_draft_tokens))
         raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")
@@ -53,7 +55,8 @@ def pair_requests(
         return [target]
     logits = sampling or confidence_stop
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
-    return [target, ModelRequest(draft_id, (1, 2), ids=not logits, logits=logits, head_token_ids=draft_head_token_ids)]
+    widths = tuple(sorted({1, 2, catch_up}))
+    return [target, ModelRequest(draft_id, widths, ids=not logits, logits=logits, head_token_ids=draft_head_token_ids)]
 
 
 def open_models(

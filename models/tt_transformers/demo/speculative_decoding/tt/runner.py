@@ -5,6 +5,7 @@
 
 import gc
 from collections.abc import Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -67,7 +68,8 @@ class TTModelRunner:
         for width in tokens_per_user:
             if (width, argmax_only) not in self._steps:
                 step = self._new_step(width, argmax_only)
-                step.run(*self._blank(width), [width] * self.max_users, enable_trace=False)
+                counts = [width] * self.max_users
+                step.run(*self._blank(width), counts, enable_trace=False, prepare=self.enable_trace)
 
     def capture(self) -> None:
         """Capture one trace for each T that was compiled, if traces are enabled."""
@@ -110,6 +112,10 @@ class TTModelRunner:
         if (head := self._live.head) is None:
             return rows
         return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
+
+    def launch_ms(self) -> dict[int, float]:
+        """By T: how long the host is busy until a decode is launched, in milliseconds (median)."""
+        return {step.tokens_per_user: median(step.launch_ns) / 1e6 for step in self._steps.values() if step.launch_ns}
 
     def synchronize(self) -> None:
         """See ModelRunner."""
@@ -161,6 +167,7 @@ class TTModelRunner:
             page_table=torch.tensor([model.cache.table_row(user, tokens=padded)], dtype=torch.int32),
             kv_cache=[model.kv_cache],
             prompt_lens=[len(prompt)],
+            empty_slots=[user],
             enable_trace=False,
             warmup_prefill=False,  # upstream's own would capture traces now, and write to blocks in use
         )
