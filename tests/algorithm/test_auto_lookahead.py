@@ -201,6 +201,29 @@ class TestAuto:
             lookahead.observe([replace(record(1, 1, draft_ns=draft_ns, verify_ns=100), catch_up=catch_up)])
         assert list(lookahead.clockwork.drafts["kind"]) == [10]
 
+    @pytest.mark.parametrize("per_token, tries", [(0.02, True), (1.0, False)], ids=["in-wide-steps", "token-by-token"])
+    def test_no_catch_up_that_costs_more_than_it_can_win(self, per_token, tries):
+        """A draft that is never right, and must first be fed what passed without it."""
+        machine, lookahead, history, late = Machine(alpha=0.0, c=0.4), AutoLookahead([0, 2]), [], 0
+        for _ in range(1000):
+            records = machine.round(lookahead.next([50], ["model"]))
+            if drafted := records[0].drafted:
+                spent = int(late * per_token * DECODE_NS)
+                records = [replace(records[0], catch_up=late, draft_ns=records[0].draft_ns + spent)]
+            late = 0 if drafted else late + 1
+            lookahead.observe(records)
+            history.append(records[0])
+        fed = [r.catch_up for r in history if r.catch_up]
+        assert len(fed) > 0 and (max(fed) > 150) == tries
+        assert sum(fed) * per_token < 0.1 * len(history)
+
+    def test_a_fused_rounds_draft_costs_what_its_verify_does_not(self):
+        lookahead = AutoLookahead([0, 1])
+        lookahead.clockwork.verifies[2].append(60)
+        lookahead.next([5], ["kind"])
+        lookahead.observe([replace(record(1, 1, draft_ns=0, verify_ns=100), fused=True)])
+        assert list(lookahead.clockwork.drafts["kind"]) == [40] and list(lookahead.clockwork.verifies[2]) == [60]
+
     def test_no_draft_no_k(self):
         lookahead = AutoLookahead(CHOICES)
         lookahead.start(2)

@@ -60,6 +60,12 @@ class FakeTensor:
     def nbytes(self) -> int:
         return self.data.numel() * BYTES.get(self.dtype, 4)
 
+    def volume(self) -> int:
+        return self.data.numel()
+
+    def element_size(self) -> int:
+        return BYTES.get(self.dtype, 4)
+
     def cpu(self, blocking: bool = True) -> FakeTensor:
         return FakeTensor(self.data.clone(), self.dtype)
 
@@ -147,9 +153,7 @@ class FakeMeshDevice:
             return None if result is None else FakeTensor(result, dtype, self)
         in_place = dtype is None
         shaped = None if in_place else compute(*(tensor.data for tensor in inputs))
-        output = None if in_place else FakeTensor(torch.zeros_like(shaped), dtype, self)
-        if output is not None:
-            output.scramble()
+        output = None if in_place else FakeTensor(shaped, dtype, self)  # until the capture ends: shapes follow from it
         self.capturing.operations.append(Operation(program, compute, inputs, output))
         return output
 
@@ -166,6 +170,9 @@ class FakeMeshDevice:
 
     def end_trace(self, trace_id: int) -> None:
         trace, self.capturing = self.capturing, None
+        for operation in trace.operations:
+            if operation.output is not None:
+                operation.output.scramble()
         self._clock += 1
         trace.ended_at = self._clock
         size = self.trace_bytes() + trace.nbytes

@@ -72,6 +72,18 @@ class Sampling:
             ttnn.release_trace(self.mesh_device, self.traces.pop())
 
 
+class RopeSetup:
+    """Upstream's rotary indices: doubled where Q and K rotate in one call, padded to whole tiles."""
+
+    def __init__(self, use_qk_fused):
+        self.use_qk_fused = use_qk_fused
+
+    def get_rot_idxs(self, position_idxs, on_host=False):
+        assert on_host and torch.min(position_idxs) >= 0, "Position idxs must be non-negative"
+        idxs = position_idxs.repeat(2) if self.use_qk_fused else position_idxs
+        return ttnn.from_torch(torch.nn.functional.pad(idxs, (0, -len(idxs) % 32)).view(1, -1), dtype=ttnn.uint32)
+
+
 class Transformer:
     _supports_on_device_sampling = True
 
@@ -89,7 +101,7 @@ class Transformer:
         prefetcher=None,
     ):
         self.args, self.mesh_device, self.vocab_size = args, mesh_device, args.vocab_size
-        self.sampling = Sampling(mesh_device)
+        self.sampling, self.rope_setup = Sampling(mesh_device), RopeSetup(args.use_qk_fused)
         angles = torch.outer(
             torch.arange(args.max_seq_len), 10000.0 ** -(torch.arange(0, args.head_dim, 2) / args.head_dim)
         )
@@ -119,14 +131,10 @@ class Transformer:
         assert current_pos.shape[0] == batch, "Batch size mismatch"
         assert batch == self.args.max_batch_size, f"Batch size {batch} must be equal to {self.args.max_batch_size}"
         tokens = torch.nn.functional.pad(tokens.view(-1), (0, 32 - batch))
-        idxs = current_pos.clamp(min=0)
-        if self.args.use_qk_fused:
-            idxs = idxs.repeat(2)
-        idxs = torch.nn.functional.pad(idxs, (0, -len(idxs) % 32))
         return (
             ttnn.from_torch(tokens.view(1, 1, 1, 32), dtype=ttnn.uint32),
             ttnn.from_torch(current_pos, dtype=ttnn.int32),
-            ttnn.from_torch(idxs.view(1, -1), dtype=ttnn.uint32),
+            self.rope_setup.get_rot_idxs(current_pos.clamp(min=0), on_host=True),
             None if page_table is None else ttnn.from_torch(page_table, dtype=ttnn.int32),
         )
 

@@ -10,6 +10,7 @@ last survives.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
@@ -120,6 +121,8 @@ def to_torch(tensor):
 
 
 def get_device_tensors(tensor):
+    if tensor.device is None:
+        return [tensor]
     shards = [
         FakeTensor(tensor.data, tensor.dtype, tensor.device, shard=True) for _ in range(tensor.device.get_num_devices())
     ]
@@ -133,11 +136,42 @@ def where(condition, tensor, other, *, memory_config=None):
     return tensor.device.run("where", lambda c, t: torch.where(c != 0, t, other), condition, tensor, dtype=tensor.dtype)
 
 
-def slice_(tensor, starts, ends):
-    index = tuple(slice(start, end) for start, end in zip(starts, ends, strict=True))
-    return tensor.device.run(
-        "slice", lambda t: t[index].clone(), tensor, dtype=tensor.dtype, attributes=(*starts, *ends)
-    )
+def slice_(tensor, starts, ends, steps=None):
+    steps = steps or [1] * len(starts)
+    index = tuple(slice(*bounds) for bounds in zip(starts, ends, steps, strict=True))
+    attributes = (*starts, *ends, *steps)
+    return tensor.device.run("slice", lambda t: t[index].clone(), tensor, dtype=tensor.dtype, attributes=attributes)
+
+
+def reshape(tensor, shape):
+    return tensor.device.run("reshape", lambda t: t.reshape(shape), tensor, dtype=tensor.dtype, attributes=shape)
+
+
+def pad(tensor, padding, value):
+    """padding: (before, after) per dimension, the first one first."""
+    flat = [amount for pair in reversed(padding) for amount in pair]
+    compute = partial(torch.nn.functional.pad, pad=flat, value=value)
+    return tensor.device.run("pad", compute, tensor, dtype=tensor.dtype, attributes=flat)
+
+
+def transpose(tensor, first, second):
+    compute = lambda t: t.transpose(first, second).contiguous()  # noqa: E731
+    return tensor.device.run("transpose", compute, tensor, dtype=tensor.dtype, attributes=(first, second))
+
+
+def concat(tensors, dim):
+    assert len({tensor.dtype for tensor in tensors}) == 1
+    compute = lambda *parts: torch.cat(parts, dim)  # noqa: E731
+    return tensors[0].device.run("concat", compute, *tensors, dtype=tensors[0].dtype, attributes=(dim,))
+
+
+def copy(source, destination):
+    assert (source.shape, source.dtype) == (destination.shape, destination.dtype)
+
+    def overwrite(new, old):
+        old.copy_(new)
+
+    source.device.run("copy", overwrite, source, destination, dtype=None)
 
 
 def argmax(tensor, *, dim, keepdim):
@@ -184,11 +218,13 @@ def make_ttnn() -> ModuleType:
     ttnn = ModuleType("ttnn")
     for function in (
         *(from_torch, from_buffer, to_device, copy_host_to_device_tensor, to_torch, get_device_tensors),
-        *(where, argmax, plus_one, get_memory_view, release_trace),
+        *(where, argmax, plus_one, get_memory_view, release_trace, reshape, pad, transpose, concat, copy),
     ):
         setattr(ttnn, function.__name__, function)
     ttnn.__spec__ = ModuleSpec("ttnn", None)  # importlib.util.find_spec asks for it
     ttnn.slice = slice_
+    ttnn.is_tensor_storage_on_device = lambda tensor: tensor.device is not None
+    ttnn.ReplicateTensorToMesh = lambda mesh: "replicated"
     ttnn.MeshShape = lambda rows, columns: (rows, columns)
     ttnn.get_num_devices = lambda: 8
     ttnn.open_mesh_device = open_mesh_device

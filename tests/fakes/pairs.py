@@ -15,9 +15,9 @@ import torch
 from fakes.device import FakeMeshDevice
 from support.tiny import greedy_by_recomputation, tiny_llama
 
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
+from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
 
 VOCAB = 40  # not a multiple of 32: upstream pads it, and the padding must never be anybody's argmax
 MAX_SEQ_LEN = 120
@@ -82,5 +82,5 @@ def opening_pairs(folder: Path) -> Iterator:
 def speculate(pair, prompts, k: int, limit: int = LIMIT) -> list[list[int]]:
     """What the whole SpeculativeGenerator writes with this pair."""
     target, draft = pair
-    generator = SpeculativeGenerator(target, ModelDrafter(draft), num_draft_tokens=k)
+    generator = SpeculativeGenerator(target, FusedDrafter(draft), num_draft_tokens=k)
     return [result.tokens for result in generator.generate(prompts, max_new_tokens=limit)]

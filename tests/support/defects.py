@@ -17,7 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptan
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.runner import Rows
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
-from models.tt_transformers.demo.speculative_decoding.tt import decode_step as tt_decode_step
+from models.tt_transformers.demo.speculative_decoding.tt import row_decode as tt_row_decode
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import WritePositions
 
 
@@ -169,17 +169,17 @@ def stock_kv_write(patch, parts):
         def split(self, current_pos):
             return [current_pos]
 
-    patch.setattr(tt_decode_step, "WritePositions", StockWrite)
+    patch.setattr(tt_row_decode, "WritePositions", StockWrite)
 
 
 def stale_page_table(patch, parts):
-    make = tt_decode_step.DecodeStep.__init__
+    make = tt_row_decode.RowDecode.__init__
 
     def with_old_table(self, *args, **options):
         make(self, *args, **options)
-        self._page_table = self._page_table.roll(self.tokens_per_user, 0)
+        self.page_table = self.page_table.roll(self.tokens_per_user, 0)
 
-    patch.setattr(tt_decode_step.DecodeStep, "__init__", with_old_table)
+    patch.setattr(tt_row_decode.RowDecode, "__init__", with_old_table)
 
 
 def replay_with_old_inputs(patch, parts):

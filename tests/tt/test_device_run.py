@@ -55,6 +55,11 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     check_record(record)
     assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
     assert all(0.0 < ms < 1000.0 for ms in record["host_ms_per_round"].values())
+    assert record["summary"]["fused_rounds"] > 0
+    traffic = record["traffic"]
+    if enable_trace:
+        assert traffic["per_round"]["reads"] == traffic["per_round"]["replays"] == 1.0
+        assert (traffic["per_round"]["writes"], traffic["programs_compiled"], traffic["dram_growth"]) == (2.0, 0, 0)
     assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]

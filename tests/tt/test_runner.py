@@ -23,9 +23,9 @@ from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchMode
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.tt import decode_step as tt_decode_step
 from models.tt_transformers.demo.speculative_decoding.tt import loading as tt_loading
 from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
+from models.tt_transformers.demo.speculative_decoding.tt import row_decode as tt_row_decode
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import WritePositions
 
 checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
@@ -141,7 +141,7 @@ def test_control_the_stock_write_loses_rows(open_pair, monkeypatch):
         def split(self, current_pos):
             return [current_pos]
 
-    monkeypatch.setattr(tt_decode_step, "WritePositions", StockWrite)
+    monkeypatch.setattr(tt_row_decode, "WritePositions", StockWrite)
     assert speculate(open_pair(num_draft_tokens=3), PROMPTS[:1], 3) != greedy_texts()[:1]
 
 

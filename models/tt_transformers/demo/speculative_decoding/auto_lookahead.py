@@ -46,11 +46,13 @@ class Acceptances:
 
 
 class Clockwork:
-    """Durations in ns and their medians: of a verify by its number of rows, of drafting one token by kind."""
+    """Durations in ns and their medians: of a verify by its number of rows, of drafting one token by kind, and of
+    feeding a draft one token of a round that passed without it."""
 
     def __init__(self) -> None:
         self.verifies: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self.drafts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self.catch_ups: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))  # per token, by kind
 
     def verify_ns(self, rows: int) -> float:
         """Measured, or between measured neighbours; past the widest no more than that, in hope, until it was tried."""
@@ -127,7 +129,16 @@ class AutoLookahead(Lookahead):
         best = max(choices, key=tokens_per_ns)
         if best == 0 and self._rounds_since_draft >= self._patience:
             self._patience = min(2 * self._patience, self.REPROBE[1])
-            return max(choices[1:], key=tokens_per_ns)
+            tried = max(choices[1:], key=tokens_per_ns)
+            # What the draft must be fed first is not to cost more than drafts that all stand could win until then.
+            late_ns = self._rounds_since_draft * max(
+                statistics.median(self.clockwork.catch_ups[k] or [0]) for k in kinds
+            )
+            plain_ns = self.clockwork.verify_ns(users)
+            round_ns = tried * draft_ns + self.clockwork.verify_ns(users + tried * len(kinds))
+            return (
+                tried if late_ns <= self._patience * max(0.0, plain_ns - round_ns / (tried + 1)) or not late_ns else 0
+            )
         if best > 0:
             self._patience = self.REPROBE[0]
         return best
@@ -136,12 +147,19 @@ class AutoLookahead(Lookahead):
         live = [(record, kind) for record, kind in zip(records, self._kinds, strict=True) if record is not None]
         drafted = [(record, kind) for record, kind in live if record.drafted and kind]
         first = live[0][0]
-        if all(record.emitted == record.accepted + 1 for record, _ in live):  # else a stop hid how much was verified
-            self.clockwork.verifies[len(live) + sum(record.drafted for record, _ in live)].append(first.verify_ns)
+        rows = len(live) + sum(record.drafted for record, _ in live)
+        # A stop hides how much was verified, and a fused round how long it took.
+        if not first.fused and all(record.emitted == record.accepted + 1 for record, _ in live):
+            self.clockwork.verifies[rows].append(first.verify_ns)
         self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
         for record, kind in drafted:
             self._acceptances[kind].observe(record.drafted, record.accepted)
-        for kind in {kind for _, kind in drafted if not first.catch_up}:
+        draft_ns = max(0.0, first.verify_ns - self.clockwork.verify_ns(rows)) if first.fused else first.draft_ns
+        for kind in {kind for _, kind in drafted}:
             longest = max(record.drafted for record, other in drafted if other == kind)
-            self.clockwork.drafts[kind].append(first.draft_ns / longest)
+            if not first.catch_up:
+                self.clockwork.drafts[kind].append(draft_ns / longest)
+            elif known := self.clockwork.drafts[kind]:
+                late_ns = draft_ns - longest * statistics.median(known)
+                self.clockwork.catch_ups[kind].append(max(0.0, late_ns) / first.catch_up)

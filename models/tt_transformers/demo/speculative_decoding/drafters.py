@@ -38,6 +38,8 @@ class DraftRequest:
     generators: Sequence[torch.Generator] = ()  # the users' own
     min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
     vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
+    active: Sequence[bool] = ()  # who has not ended
+    drafts_only: bool = False  # there are other drafts to verify with these: Draft.choices would miss them
 
     @property
     def argmax_only(self) -> bool:
@@ -70,6 +72,9 @@ class Draft:
     probs: list[Tensor | None]  # per user the q they were sampled from, float32 [k, V] on the host; None is one-hot
     sources: list[list[str]] = field(default_factory=list)  # per user the name of the drafter of each token
     catch_up: int = 0  # tokens of rounds without it that a model was fed first: their time is no draft's
+    # Of a round in which the target verified in the same go: per user its greedy choices, after the pending token and
+    # after each draft. None: it has not verified yet.
+    choices: list[list[int]] | None = None
 
 
 class Drafter(Protocol):

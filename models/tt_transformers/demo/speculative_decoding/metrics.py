@@ -27,6 +27,7 @@ class RoundRecord:
     emitted: int  # accepted + 1, or accepted if a stop cut the round
     tokens_per_user: int  # T of the verify forward, pending token included
     catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
+    fused: bool = False  # drafted and verified in one go on the device: draft_ns is 0, verify_ns is of both
     draft_ns: int = 0
     verify_ns: int = 0
     total_ns: int = 0
@@ -141,10 +142,11 @@ class RoundModel:
 
     @classmethod
     def measured(cls, rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> RoundModel:
-        """From the rounds of a run and the plain decode steps of the same run."""
+        """From the rounds of a run that are not fused, and the plain decode steps of the same run."""
+        apart = [r for r in rounds if not r.fused]
         step = ratio(sum(step_ns), len(step_ns))
-        drafting = [r for r in rounds if r.drafted]
-        usual = [r for r in rounds if not r.catch_up]
+        drafting = [r for r in apart if r.drafted]
+        usual = [r for r in apart if not r.catch_up]
         draft = ratio(sum(r.draft_ns for r in usual), sum(r.drafted for r in usual))
         verify = ratio(sum(r.verify_ns for r in drafting), len(drafting))
         return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))

@@ -105,7 +105,9 @@ class HybridDrafter(Drafter):
         left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]
         if not any(left):
             return first
-        second = self.second.propose(replace(request, counts=left))
+        if not any(first.tokens):
+            return self.second.propose(request)
+        second = self.second.propose(replace(request, counts=left, drafts_only=True))
         for user, drafted in enumerate(first.tokens):
             if not drafted:
                 first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]

@@ -202,13 +202,14 @@ class SpeculativeGenerator:
         with self._turn(batch):
             start = batch.clock.now(self.target)
             draft = self.generate_draft_tokens(batch)
-            drafted = batch.clock.now(self.target)
+            fused = draft.choices is not None
+            drafted = start if fused else batch.clock.now(self.target)
             acceptance = self.verify_draft_tokens(batch, draft)
             verified = batch.clock.now(self.target)
             events, records = batch.commit_round(draft, acceptance, verified)
             total_ns = batch.clock.now(self.target) - start
             times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-            told = {**times, "catch_up": draft.catch_up}
+            told = {**times, "catch_up": draft.catch_up, "fused": fused}
             batch.rounds.append([None if record is None else replace(record, **told) for record in records])
             self.lookahead.observe(batch.rounds[-1])
             return events
@@ -228,11 +229,23 @@ class SpeculativeGenerator:
             generators=batch.generators,
             min_probability=self.lookahead.min_probability,
             vocab_size=self.target.vocab_size,
+            active=[not sequence.finished for sequence in batch.sequences],
         )
         return self.drafter.propose(request)
 
     def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
-        """Run the pending token and all drafted ones through the target in ONE forward, and judge every draft."""
+        """Run the pending token and all drafted ones through the target in ONE forward, unless that is done already,
+        and judge every draft."""
+        target: Sequence[Sequence[int] | Tensor]
+        target, features = (draft.choices, None) if draft.choices is not None else self._forward(batch, draft)
+        active = [not sequence.finished for sequence in batch.sequences]
+        acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
+        if self.drafter is not None:
+            self.drafter.observe(acceptance.accepted_counts, features)
+        return acceptance
+
+    def _forward(self, batch: Batch, draft: Draft) -> tuple[Sequence[Sequence[int] | Tensor], Sequence[Tensor] | None]:
+        """Per user the target's choices, or its p [K + 1, V], after the pending token and each draft; and features."""
         rows, positions = [], []
         for sequence, drafted in zip(batch.sequences, draft.tokens, strict=True):
             row = [sequence.tokens[-1], *drafted]
@@ -243,13 +256,8 @@ class SpeculativeGenerator:
         tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
         greedy = self.sampling.greedy
         verified = self.target.forward(tokens, positions, lengths=lengths, argmax_only=greedy, features=self._layers)
-        target: Sequence[Sequence[int] | Tensor]
-        target = verified.values.tolist() if greedy else list(to_probabilities(verified.values, self.sampling).cpu())
-        active = [not sequence.finished for sequence in batch.sequences]
-        acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
-        if self.drafter is not None:
-            self.drafter.observe(acceptance.accepted_counts, verified.features)
-        return acceptance
+        probs = verified.values.tolist() if greedy else list(to_probabilities(verified.values, self.sampling).cpu())
+        return probs, verified.features
 
     def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
         """Check the request (see generate()) and make its state; the clock starts here."""

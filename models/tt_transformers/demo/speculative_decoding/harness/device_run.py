@@ -35,7 +35,9 @@ from models.tt_transformers.demo.speculative_decoding.sequences import StopCondi
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
+from models.tt_transformers.demo.speculative_decoding.tt.traffic import counted
 
+COUNTED_ROUNDS = 8
 RESULTS = "generated/speculative_decoding"
 # Of a record's summary -> as tt-metal's benchmark data names it: per user, and of all users together.
 _FIGURES = {
@@ -67,6 +69,7 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         compared, own = comparison.compared[0], [repeats[0] for repeats in comparison.beside_results[0]]
         record = result_file(run_record(options, compared, decoder(bench.tokenizer), unit=own), bench)
         record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
+        record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
         record["own_plain_tokens"] = [result.tokens for result in own]
         if options.sampling.greedy:
             prompts = [one.request.token_ids for one in compared]
@@ -86,10 +89,37 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     return record
 
 
+def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) -> dict[str, Any]:
+    """What some rounds of the first prompt pass between host and device, per round and per emitted token: apart from
+    the timed runs, for counting takes time."""
+    generator, target = bench.generator(options), cast(TTModelRunner, bench.target)
+    tokens = COUNTED_ROUNDS * (options.num_draft_tokens + 1) + options.num_draft_tokens
+    batch = generator.new_batch([prompt] * options.batch_size, max_new_tokens=tokens, stop_token_ids=[])
+    generator.prefill_both_models(batch)
+    with counted(target.model.upstream.ttnn, target.model.mesh_device) as traffic:
+        while len(batch.rounds) < COUNTED_ROUNDS and not all(sequence.finished for sequence in batch.sequences):
+            generator.speculative_decode_step(batch)
+    rounds = len(batch.rounds)
+    emitted = sum(len(sequence.origins) - 1 for sequence in batch.sequences)
+    passed = {name: getattr(traffic, name) for name in ("reads", "writes", "staged_bytes", "replays")}
+    found = {
+        "rounds": rounds,
+        "per_round": {name: count / rounds for name, count in passed.items()} if rounds else None,
+        "per_token": {name: count / emitted for name, count in passed.items()} if emitted else None,
+        "programs_compiled": traffic.programs_compiled,
+        "dram_growth": traffic.dram_growth,
+    }
+    logger.info(f"between host and device: {found}")
+    return found
+
+
 def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float]:
-    """What a round of K drafts costs the host, in milliseconds: launching its decodes; the rest (accept, commit)."""
+    """What a round of K drafts costs the host, in milliseconds: launching it; the rest (accept, commit)."""
     target, draft = cast(TTModelRunner, bench.target), getattr(bench.draft, "runner", None)
-    launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
+    if draft and k in draft.rounds:
+        launches = median(draft.rounds[k].launch_ns) / 1e6
+    else:
+        launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
     rest = [r.host_ns / 1e6 for one in compared for result in one.speculative for r in result.rounds]
     found = {"launch": launches, "accept": median(rest)}
     logger.info(", ".join(f"{what} {ms:.2f} ms of host time per round" for what, ms in found.items()))

@@ -126,6 +126,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         logits_too: the target gives logits as well as greedy ids.
     """
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
+    from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
     from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
     from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
@@ -152,7 +153,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         for runner in runners:
             opened.callback(runner.close)
         target, *drafts = runners
-        drafter, load = (ModelDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
+        drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
         yield Bench(target, target.tokenizer, drafter, load, _ignored_settings(options))
 
 

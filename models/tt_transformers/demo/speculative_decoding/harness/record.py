@@ -107,6 +107,7 @@ def _summary_record(
         "decode_tps_per_user": metrics.median([rate for rate in _rates(ours) if rate]),
         "baseline_decode_tps_per_user": metrics.median([rate for rate in _rates(plain) if rate]),
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
+        "fused_rounds": sum(r.fused for r in rounds),
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
         **{name: getattr(model, name) for name in ("alpha", "c", "v")},

@@ -72,7 +72,7 @@ def reference(checkpoint):
     models = {}
 
     def model_of(runner):
-        upstream, precision = runner._live.upstream, runner._live.args.decoders_optimizations
+        upstream, precision = runner.model.upstream, runner.model.args.decoders_optimizations
         stored = {group: precision.get_tensor_dtype(0, getattr(upstream.TensorGroup, group)) for group in GROUPS}
         dtypes = {name: stored[group] for group, names in GROUPS.items() for name in names}
         dtypes["lm_head"] = upstream.ttnn.bfloat8_b
@@ -125,3 +125,9 @@ def enable_trace(request):
     if request.param and slow_dispatch():
         pytest.skip("TT_METAL_SLOW_DISPATCH_MODE is set, and slow dispatch has no traces")
     return request.param
+
+
+@pytest.fixture(scope="module")
+def how(enable_trace, optimizations):
+    """Traced and not, in both precisions."""
+    return {"enable_trace": enable_trace, "optimizations": optimizations}

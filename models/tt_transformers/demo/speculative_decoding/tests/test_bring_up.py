@@ -64,7 +64,7 @@ def step_times(ttnn, runner, width):
         begun = time.perf_counter()
         output = step.launch(torch.full((1, width), 7), [len(PROMPT)], [width], enable_trace=step.captured)
         launched = time.perf_counter()
-        ttnn.synchronize_device(runner._live.mesh_device)
+        ttnn.synchronize_device(runner.model.mesh_device)
         done = time.perf_counter()
         step.read(output)
         times.append((launched - begun, done - launched, time.perf_counter() - done))

@@ -54,12 +54,6 @@ def opened(mesh_device, how, requests, users=1):
             runner.close()
 
 
-@pytest.fixture(scope="module")
-def how(enable_trace, optimizations):
-    """Traced and not, in both precisions."""
-    return {"enable_trace": enable_trace, "optimizations": optimizations}
-
-
 @pytest.fixture
 def target(mesh_device, checkpoint, how):
     """One user, T of 1 and 4, ids and logits."""
@@ -93,7 +87,7 @@ def test_control_the_stock_write(target, reference, enable_trace, monkeypatch):
     if enable_trace:
         pytest.skip("a captured trace keeps the write that it was captured with")
     step = target._step(4, False)
-    monkeypatch.setattr(step._write_positions, "split", lambda current_pos: [current_pos])
+    monkeypatch.setattr(step.rows.write_positions, "split", lambda current_pos: [current_pos])
     target.prefill([PROMPT])
     verified = [7, 100, 200, 300]
     rows = target.forward(torch.tensor([verified]), [len(PROMPT)]).values[0]
@@ -151,7 +145,7 @@ def test_every_capture_is_released(mesh_device, checkpoint, how):
 
 
 def stock_write(target, monkeypatch):
-    monkeypatch.setattr(target._step(4, True)._write_positions, "split", lambda current_pos: [current_pos])
+    monkeypatch.setattr(target._step(4, True).rows.write_positions, "split", lambda current_pos: [current_pos])
 
 
 def position_off_by_one(target, monkeypatch):
@@ -161,7 +155,7 @@ def position_off_by_one(target, monkeypatch):
 
 
 def stale_page_table_row(target, monkeypatch):
-    target._step(4, True)._page_table[0, 1] = 0  # the scratch block
+    target._step(4, True).rows.page_table[0, 1] = 0  # the scratch block
 
 
 def one_wrong_row(target, monkeypatch):

@@ -84,16 +84,16 @@ class StockRunner(TTModelRunner):
             pad(tokens[:, 0], rest),
             pad(torch.tensor(positions), rest, value=IDLE),
             page_table=self._page_table,
-            kv_cache=[self._live.kv_cache],
+            kv_cache=[self.model.kv_cache],
             enable_trace=self.enable_trace,
             read_from_device=on_device is not None,
             sampling_params=on_device,
-            **loading.decode_words(self._live.upstream, reload=reload, sampled=on_device is not None),
+            **loading.decode_words(self.model.upstream, reload=reload, sampled=on_device is not None),
         )
         self._advancing = active
         if on_device is not None:
             return output[0].reshape(-1, 1)[: len(positions)].to(torch.int64)
-        ttnn = self._live.upstream.ttnn
+        ttnn = self.model.upstream.ttnn
         host = ttnn.to_torch(ttnn.get_device_tensors(output[0][0])[0])  # the other devices hold the same
         logits = host.reshape(self.max_users, 1, -1)[: len(positions)].float()
         return logits.argmax(-1) if argmax_only else logits

@@ -1,34 +1,26 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""T tokens of every user in one decode of tt_transformers.
+"""A RowDecode from the host and back, by upstream's Generator, traced or not.
 
-A compiled decode has a fixed number of rows, and upstream means one user per row. Here T rows are T tokens of one
-user: row u*T + j is user u's j-th token, at position p + j, with user u's page-table row. Rows that are not in use
-carry position -1, which upstream neither writes nor attends. Since a decode computes a tile of 32 rows anyway, T
-tokens cost about one decode.
-
-Decodes go through upstream's Generator in its host-sampling mode, which stages tokens, positions, rotary indices and
-page table before every replay. Its device-sampling mode would be wrong here: it silently prefers the device's own
-token and position to the host's where they are 0 or 1 apart, which is what rolling back a rejected draft looks like.
-Greedy ids are an argmax at the end of the model instead, inside the trace. A Generator holds one host-mode decode
-trace, so each T has a Generator of its own.
+Decodes go through Generator in its host-sampling mode, which stages tokens, positions, rotary indices and page table
+before every replay. Its device-sampling mode would be wrong here: it silently prefers the device's own token and
+position to the host's where they are 0 or 1 apart, which is what rolling back a rejected draft looks like. Greedy ids
+are an argmax at the end of the model instead, inside the trace. A Generator holds one host-mode decode trace, so each
+T has a Generator of its own.
 """
 
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE
-from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout, WritePositions, write_rows
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel, decode_words
-from models.tt_transformers.demo.speculative_decoding.tt.memory import SCRATCH_BLOCK
+from models.tt_transformers.demo.speculative_decoding.tt.row_decode import RowDecode
 
 
 class DecodeStep:
@@ -37,23 +29,16 @@ class DecodeStep:
     Whatever is not named here is the Transformer's own.
 
     Args:
-        model: its compiled batch B has room for B // T users; those beyond `users` stay idle.
-        users: how many users' rows are read back.
-        tokens_per_user: T.
-        argmax_only: end in uint32 ids [1, 1, users*T], the lowest of a tie; else in bf16 logits [1, 1, users*T, V].
+        model, users, tokens_per_user: see RowDecode.
+        argmax_only: end in uint32 ids [1, 1, users*T]; else in bf16 logits [1, 1, users*T, V].
     """
 
     def __init__(self, model: LoadedModel, *, users: int, tokens_per_user: int, argmax_only: bool) -> None:
         self._model, self._transformer = model, model.transformer
         self.tokens_per_user, self.argmax_only = tokens_per_user, argmax_only
-        self.live_rows = users * tokens_per_user
+        self.rows = RowDecode(model, users=users, tokens_per_user=tokens_per_user)
         self.captured = False
         self.launch_ns: deque[int] = deque(maxlen=1000)  # what launch() took: staging, and starting the decode
-        batch = model.args.max_batch_size
-        self._write_positions = WritePositions(model.mesh_device, RowLayout(batch // tokens_per_user, tokens_per_user))
-        live = [model.cache.table_row(row // tokens_per_user) for row in range(self.live_rows)]
-        idle = [[SCRATCH_BLOCK] * model.cache.table_width] * (batch - self.live_rows)
-        self._page_table = torch.tensor(live + idle, dtype=torch.int32)
         self._generator = model.upstream.Generator(
             [self], [model.args], model.mesh_device, tokenizer=model.args.tokenizer
         )
@@ -64,17 +49,9 @@ class DecodeStep:
     def ttnn_decode_forward(
         self, x: Any, current_pos: Any, rot_mat_idxs: Any, page_table: Any, **options: Any
     ) -> tuple[Any, None]:
-        """Transformer.ttnn_decode_forward, as Generator calls and traces it.
-
-        How the rows are to be written is worked out on the device on the way in, once for all layers; only the live
-        rows of the real vocabulary leave it.
-        """
-        ttnn = self._model.upstream.ttnn
-        positions = self._write_positions.split(current_pos)
-        with self._model.writes.by(partial(write_rows, positions=positions)):
-            logits, _ = self._transformer.ttnn_decode_forward(x, current_pos, rot_mat_idxs, page_table, **options)
-        rows = ttnn.slice(logits, [0, 0, 0, 0], [1, 1, self.live_rows, self._model.args.vocab_size])
-        return (ttnn.argmax(rows, dim=-1, keepdim=False) if self.argmax_only else rows), None
+        """Transformer.ttnn_decode_forward, as Generator calls and traces it."""
+        decode = self.rows.ids if self.argmax_only else self.rows.logits
+        return decode(x, current_pos, rot_mat_idxs, page_table, **options), None
 
     def run(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int], **how: bool) -> Tensor:
         """launch() and read(): returns when the result is on the host, so that another trace may run next."""
@@ -97,21 +74,13 @@ class DecodeStep:
             lengths: how many of each user's tokens count. prepare: see decode_words().
         """
         begun = time.perf_counter_ns()
-        model, batch, width = self._model, len(self._page_table), self.tokens_per_user
-        row_tokens, row_positions = torch.zeros(batch, dtype=torch.int64), torch.full((batch,), IDLE)
-        for user, (start, length) in enumerate(zip(positions, lengths, strict=True)):
-            if start != IDLE:
-                rows = slice(user * width, user * width + length)
-                row_tokens[rows] = tokens[user, :length]
-                row_positions[rows] = torch.arange(start, start + length)
         output = self._generator.decode_forward(
-            row_tokens,
-            row_positions,
-            page_table=self._page_table,
-            kv_cache=[model.kv_cache],
+            *self.rows.rows(tokens, positions, lengths),
+            page_table=self.rows.page_table,
+            kv_cache=[self._model.kv_cache],
             enable_trace=enable_trace,
             read_from_device=False,
-            **decode_words(model.upstream, reload=True, prepare=prepare),
+            **decode_words(self._model.upstream, reload=True, prepare=prepare),
         )
         self.launch_ns.append(time.perf_counter_ns() - begun)
         return output[0][0]
@@ -120,14 +89,14 @@ class DecodeStep:
         """What was launched: int64 [users*T] ids or float32 [users*T, V] logits, from one device of the mesh."""
         ttnn = self._model.upstream.ttnn
         host = ttnn.to_torch(ttnn.get_device_tensors(output)[0])  # the other devices hold the same
-        return host.reshape(-1).to(torch.int64) if self.argmax_only else host.reshape(self.live_rows, -1).float()
+        return host.reshape(-1).to(torch.int64) if self.argmax_only else host.reshape(self.rows.live_rows, -1).float()
 
     def capture(self, tokens: Tensor, positions: Sequence[int]) -> None:
         """Let Generator capture its trace. Raises BadInput if the trace does not fit the device's trace region."""
         try:
             self.run(tokens, positions, [self.tokens_per_user] * len(positions), enable_trace=True)
         except RuntimeError as error:
-            reason = next((line.strip() for line in str(error).splitlines() if "trace region" in line), None)
+            reason = want_of_room(error)
             if reason is None:
                 raise
             raise BadInput(
@@ -143,5 +112,10 @@ class DecodeStep:
             for trace_id in (traces or {}).values():
                 self._model.upstream.ttnn.release_trace(self._model.mesh_device, trace_id)
         self._generator.trace_ids_decode.clear()
-        self._write_positions.deallocate()
+        self.rows.release()
         self.captured = False
+
+
+def want_of_room(error: RuntimeError) -> str | None:
+    """What ttnn says where a trace does not fit the trace region; None of another error."""
+    return next((line.strip() for line in str(error).splitlines() if "trace region" in line), None)

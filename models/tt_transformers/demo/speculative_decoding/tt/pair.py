@@ -15,6 +15,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt import loading
+from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
@@ -68,6 +69,7 @@ def open_models(
     optimizations: str = "performance",
     enable_trace: bool | None = None,
     warmup: bool = True,
+    fuse: bool = True,
 ) -> list[TTModelRunner]:
     """Open a target, and whatever drafts for it, on one mesh, ready to run; close them when done.
 
@@ -77,14 +79,18 @@ def open_models(
         mesh_device: an open ttnn mesh of shape (1, n); it stays open.
         users: sequences generated at once; users * tokens per user <= 32.
         max_seq_len: tokens of prompt and continuation together that each user may hold.
-        optimizations: "performance" or "accuracy". enable_trace: default: as safe_to_trace() says.
+        optimizations: "performance" or "accuracy".
+        enable_trace: default: of single forwards as safe_to_trace() says; of fused rounds, where no two traces of one
+            mesh alternate, in fast dispatch.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
+        fuse: offer the draft fused rounds of every K, where fusible() has nothing against it.
     """
     batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
     loading.check_environment(*(request.model_id for request in requests))
     upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
+    rounds_traced = not slow_dispatch() if enable_trace is None else enable_trace
     if traced and slow_dispatch():
         raise BadInput("slow dispatch has no traces: unset TT_METAL_SLOW_DISPATCH_MODE or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
@@ -116,13 +122,27 @@ def open_models(
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
             runner.load = replace(load, layers=model_args.n_layers, **size)
             runners.append(runner)
+        if fuse and fusible(requests, args):
+            ks = [width - 1 for width in requests[0].tokens_per_user if width > 1]
+            models = runners[1].model, runners[0].model
+            runners[1].rounds = {k: FusedRound(*models, users=users, num_draft_tokens=k) for k in ks}
         if warmup:
-            warmup_together(runners, requests)
+            warmup_together(runners, requests, rounds_traced=rounds_traced)
         on_failure.pop_all()
     return runners
 
 
-def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest]) -> None:
+def fusible(requests: Sequence[ModelRequest], args: Sequence[Any]) -> bool:
+    """Whether rounds of these two can be one program sequence: ids alone pass from step to step, as they are."""
+    if len(requests) != 2 or not all(request.ids for request in requests):
+        return False
+    target, draft = args
+    return requests[1].head_token_ids is None and draft.vocab_size <= target.vocab_size
+
+
+def warmup_together(
+    runners: Sequence[TTModelRunner], requests: Sequence[ModelRequest], *, rounds_traced: bool = False
+) -> None:
     """Compile everything of every model, in every mode, and only then capture any trace: see TTModelRunner."""
     for runner, request in zip(runners, requests, strict=True):
         if request.ids:
@@ -130,4 +150,12 @@ def warmup_together(runners: Sequence[TTModelRunner], requests: Sequence[ModelRe
         if request.logits:
             runner.compile(request.tokens_per_user, argmax_only=False)
     for runner in runners:
+        for fused in runner.rounds.values():
+            fused.compile()
+    for runner in runners:
         runner.capture()
+    for runner in runners if rounds_traced else ():
+        for k, fused in list(runner.rounds.items()):
+            if reason := fused.capture():
+                logger.info(f"rounds of K = {k} go step by step, as their trace does not fit: {reason}")
+                runner.rounds.pop(k).release()

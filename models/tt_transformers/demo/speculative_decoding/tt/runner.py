@@ -20,6 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import (
     check_prompts,
 )
 from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
+from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE
@@ -52,6 +53,7 @@ class TTModelRunner:
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
+        self.rounds: dict[int, FusedRound] = {}  # by K: those in which this model drafts
         self._prefiller = model.upstream.Generator(
             [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
         )
@@ -109,7 +111,7 @@ class TTModelRunner:
 
     def _of_vocabulary(self, rows: Tensor) -> Tensor:
         """Of a trimmed head's columns or logits: the ids, or the logits of the whole vocabulary."""
-        if (head := self._live.head) is None:
+        if (head := self.model.head) is None:
             return rows
         return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
 
@@ -119,15 +121,15 @@ class TTModelRunner:
 
     def synchronize(self) -> None:
         """See ModelRunner."""
-        self._live.upstream.ttnn.synchronize_device(self._live.mesh_device)
+        self.model.upstream.ttnn.synchronize_device(self.model.mesh_device)
 
     def close(self) -> None:
         """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
-        steps, model = self._steps, self._model
-        self._steps, self._model, self._prefiller = {}, None, None
+        held, model = [*self.rounds.values(), *self._steps.values()], self._model
+        self.rounds, self._steps, self._model, self._prefiller = {}, {}, None, None
         try:
-            while steps:
-                steps.popitem()[1].release()
+            while held:
+                held.pop().release()
         finally:
             if model is not None:
                 sampling = getattr(model.transformer, "sampling", None)
@@ -137,7 +139,8 @@ class TTModelRunner:
                 gc.collect()  # upstream's modules are full of cycles
 
     @property
-    def _live(self) -> LoadedModel:
+    def model(self) -> LoadedModel:
+        """What is on the mesh, while it is."""
         if self._model is None:
             raise RuntimeError(f"{self.name} is closed; open it again")
         return self._model
@@ -147,7 +150,7 @@ class TTModelRunner:
             wanted = f"{width} tokens per user ending in {'ids' if argmax_only else 'logits'}"
             remedy = "name that when it is opened (num_draft_tokens, sampling, confidence_stop)"
             raise BadInput(f"{self.name} has captured its traces, but none for {wanted}; {remedy}")
-        step = DecodeStep(self._live, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
+        step = DecodeStep(self.model, users=self.max_users, tokens_per_user=width, argmax_only=argmax_only)
         return self._steps.setdefault((width, argmax_only), step)
 
     def _step(self, width: int, argmax_only: bool) -> DecodeStep:
@@ -160,7 +163,7 @@ class TTModelRunner:
         return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
 
     def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
-        model = self._live
+        model = self.model
         padded = model.upstream.get_padded_prefill_len(len(prompt))
         logits = self._prefiller.prefill_forward_text(
             torch.tensor([list(prompt)]),
@@ -176,7 +179,7 @@ class TTModelRunner:
     def _compile_prefill(self) -> None:
         """Compile a prefill of every padded length, and of every 32-row tile that a prompt's last token may lie in:
         each is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
-        model, transformer = self._live, self._live.transformer
+        model, transformer = self.model, self.model.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
             self._prefill_user(0, [0] * min(padded, self.max_seq_len))
             if padded > model.args.max_prefill_chunk_size:
@@ -192,7 +195,7 @@ class TTModelRunner:
 
     def _check(self, rows: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
         """ModelFailure where a row that counts has logits that are not finite, or an id that no output has."""
-        outputs = self._live.args.vocab_size
+        outputs = self.model.args.vocab_size
         for user, (row, start, length) in enumerate(zip(rows, positions, lengths, strict=True)):
             if start == IDLE:
                 continue

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""A greedy round of draft and target as one program sequence on the device: K draft steps, the verify, one read.
+
+    [t(p-1), t(p)] -> draft -> d1 -> draft -> d2 ... dK;  [t(p), d1 .. dK] -> target -> K + 1 choices
+
+Positions and rotary indices of every step are made by the host beforehand, so a user that takes no part, drafts less
+than K or is at the end of its context has -1 there, and the device needs no arithmetic. The first step has a row for
+t(p-1), which the draft has not seen after a fully accepted round. Where it has, that row is idle too: a decode gives
+what a decode gave, but not bit for bit what a prefill did.
+
+Generator has no place for two models in one trace, so this file captures, stages and replays by itself, as Generator
+does (compile, allocate everything, capture, stage, execute, read); the decodes are the models' own
+ttnn_decode_forward.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE
+from models.tt_transformers.demo.speculative_decoding.tt.decode_step import want_of_room
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
+from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
+from models.tt_transformers.demo.speculative_decoding.tt.round_program import RoundStep, run_round
+from models.tt_transformers.demo.speculative_decoding.tt.row_decode import RowDecode
+
+
+class FusedRound:
+    """Rounds of K drafts for every user of a draft and a target that share a mesh. Everything it needs on the device
+    is allocated here, before any trace is captured.
+
+    Args:
+        users: of both models' caches.
+        num_draft_tokens: K, 1 or more.
+    """
+
+    def __init__(self, draft: LoadedModel, target: LoadedModel, *, users: int, num_draft_tokens: int) -> None:
+        self.users, self.num_draft_tokens = users, num_draft_tokens
+        self._ttnn, self._mesh = target.upstream.ttnn, target.mesh_device
+        self._known = draft.args.vocab_size  # of the target's ids
+        first = RowDecode(draft, users=users, tokens_per_user=2)
+        later = RowDecode(draft, users=users, tokens_per_user=1)
+        verify = RowDecode(target, users=users, tokens_per_user=num_draft_tokens + 1)
+        self._decodes = [first, *[later] * (num_draft_tokens - 1), verify]
+        self._columns = [rotary_columns(decode) for decode in self._decodes]
+        tables = {decode: self._on_mesh(decode.page_table, "int32") for decode in (first, later, verify)}
+        steps = []
+        for decode, columns in zip(self._decodes, self._columns, strict=True):
+            known = {"page_table": tables[decode], "kv_cache": decode.model.kv_cache, "last": decode is first}
+            steps.append(RoundStep(partial(decode.ids, **known), decode.batch, len(columns)))
+        width = max(map(len, self._columns))
+        self._ids = self._on_mesh(torch.zeros(len(self._decodes) + 2, width), "uint32")
+        self._positions = self._on_mesh(torch.zeros(len(self._decodes), TILE_ROWS), "int32")
+        found = users * (2 * num_draft_tokens + 1)
+        self._output = self._on_mesh(torch.zeros(1, 1, 1, found), "uint32")
+        self._run_steps = partial(run_round, steps, self._ids, self._positions, self._output, users=users)
+        self._trace: int | None = None
+        self.launch_ns: deque[int] = deque(maxlen=1000)  # staging, and starting the round
+
+    @property
+    def captured(self) -> bool:
+        """Whether it is replayed; else its programs are launched one by one, and still nothing waits for the host."""
+        return self._trace is not None
+
+    def compile(self) -> None:
+        """Run it once on blanks; the caches hold garbage afterwards."""
+        self.run([[0, 0]] * self.users, [self.num_draft_tokens] * self.users)
+
+    def capture(self) -> str | None:
+        """Capture it as one trace; returns why it has none where it does not fit the trace region."""
+        trace = self._ttnn.begin_trace_capture(self._mesh, cq_id=0)
+        try:
+            self._run_steps()
+            self._ttnn.end_trace_capture(self._mesh, trace, cq_id=0)
+        except RuntimeError as error:
+            if (reason := want_of_room(error)) is None:
+                raise
+            return reason
+        self._trace = trace
+        return None
+
+    def run(
+        self,
+        contexts: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        *,
+        lagging: Sequence[bool] | None = None,
+        active: Sequence[bool] | None = None,
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """One round. The draft must have cached each drafting user's context but for the pending token.
+
+        Args:
+            contexts: per user all committed tokens, two or more, the pending one last.
+            counts: how many tokens to draft for each, 0 to K.
+            lagging: of whose context the draft misses the token before the pending one too; default: nobody's.
+            active: whose pending token is verified; default: all.
+
+        Returns:
+            Per user counts[u] drafts, and the target's counts[u] + 1 choices: after the pending token and each draft.
+        """
+        begun = time.perf_counter_ns()
+        users = len(contexts)
+        self._stage(contexts, counts, lagging or [False] * users, active or [True] * users)
+        if self._trace is None:
+            self._run_steps()
+        else:
+            self._ttnn.execute_trace(self._mesh, self._trace, cq_id=0, blocking=False)
+        self.launch_ns.append(time.perf_counter_ns() - begun)
+        ids = self._ttnn.to_torch(self._ttnn.get_device_tensors(self._output)[0]).reshape(-1).tolist()
+        drafted, judged = ids[: self.users * self.num_draft_tokens], ids[self.users * self.num_draft_tokens :]
+        width = self.num_draft_tokens + 1
+        drafts = [drafted[user :: self.users][:count] for user, count in enumerate(counts)]
+        return drafts, [judged[user * width :][: count + 1] for user, count in enumerate(counts)]
+
+    def _stage(
+        self,
+        contexts: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        lagging: Sequence[bool],
+        active: Sequence[bool],
+    ) -> None:
+        """Write the two staging tensors."""
+        pending = [len(context) - 1 for context in contexts]
+        none = torch.zeros((len(contexts), self.num_draft_tokens + 1), dtype=torch.int64)
+        fed = [[at - 1 if count else IDLE for at, count in zip(pending, counts)]]
+        for step in range(1, self.num_draft_tokens):
+            fed.append([at + step if step < count else IDLE for at, count in zip(pending, counts)])
+        fed.append([at if live else IDLE for at, live in zip(pending, active)])
+        lengths = [[2] * len(contexts), *[[1] * len(contexts)] * (self.num_draft_tokens - 1), [n + 1 for n in counts]]
+        last_two = torch.tensor([list(context[-2:]) for context in contexts])
+        ids, positions = [], []
+        for index, decode in enumerate(self._decodes):
+            known = last_two.clamp(max=self._known - 1) if index == 0 else none  # a draft need not be right
+            tokens, at = decode.rows(known, fed[index], lengths[index])
+            if index == 0:
+                at[[2 * user for user, late in enumerate(lagging) if not late]] = IDLE
+            ids += [tokens, last_two[:, 1]] if index == 0 else []
+            ids.append(at.clamp(min=0)[self._columns[index]])
+            positions.append(at)
+        for rows, on_device, dtype in ((ids, self._ids, "uint32"), (positions, self._positions, "int32")):
+            width = on_device.shape[-1]
+            staged = torch.stack([pad(row, (0, width - len(row))) for row in rows])
+            self._ttnn.copy_host_to_device_tensor(self._on_host(staged, dtype), on_device)
+
+    def _on_host(self, rows: Tensor, dtype: str) -> Any:
+        replicated = self._ttnn.ReplicateTensorToMesh(self._mesh)
+        return self._ttnn.from_torch(rows.int(), dtype=getattr(self._ttnn, dtype), mesh_mapper=replicated)
+
+    def _on_mesh(self, rows: Tensor, dtype: str) -> Any:
+        return self._ttnn.to_device(self._on_host(rows, dtype), device=self._mesh)
+
+    def release(self) -> None:
+        """Release the trace and what it reads, while the device is still open. May be called twice."""
+        if self._trace is not None:
+            self._ttnn.release_trace(self._mesh, self._trace)
+            self._trace = None
+        for decode in dict.fromkeys(self._decodes):
+            decode.release()
+
+
+def rotary_columns(decode: RowDecode) -> Tensor:
+    """Which row's position each of upstream's rotary indices is: they are padded, and doubled where Q and K rotate in
+    one call, so upstream is asked, once, with the rows' own numbers for positions."""
+    ttnn, rope = decode.model.upstream.ttnn, decode.model.transformer.rope_setup
+    numbers = rope.get_rot_idxs(torch.arange(decode.batch), on_host=True)
+    return ttnn.to_torch(ttnn.get_device_tensors(numbers)[0]).reshape(-1).to(torch.int64)
