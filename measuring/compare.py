@@ -99,9 +99,11 @@ def show(record: dict[str, Any], console: Any) -> None:
     console.print(styled(compare_table(record)))
     runs, peers = [Run(run, record) for run in record["runs"]], record["peers"]
     if any(run.k == "auto" for run in runs):
-        console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
+        title = "decoding: auto against the best fixed K, by category"
+        console.print(report_table(auto_by_category(runs), title, {"auto / best": 1}))
     if peers:
-        console.print(report_table(fastest_by_category(runs, peers), "whole requests against plain decoding"))
+        title = "whole requests against plain decoding, by category: ours, then transformers' own"
+        console.print(report_table(fastest_by_category(runs, peers), title, {"which": 2, "ours, auto": 1}))
 
 
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:

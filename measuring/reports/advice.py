@@ -44,8 +44,8 @@ def recommendation(runs: Sequence[Run]) -> str:
     arms = "1 measured arm" if len(judged) == 1 else f"{len(judged)} measured arms"
     return (
         f"Recommendation: speculate with {best.label}: {speed:.2f}x measured ({spread(best)}), the fastest of {arms} "
-        f"on these very prompts; the arm that the demo chooses by itself ({usual.label}) reached "
-        f"{usual.get('summary', 'speedup'):.2f}x."
+        f"on these very prompts; the arm that the demo chooses by itself ({usual.label if usual.made else NOT_MEASURED}) reached "
+        f"{measured(usual.get('summary', 'speedup'), '{:.2f}x')}."
     )
 
 
