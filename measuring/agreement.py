@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding import metrics
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord, ratio
 
 
@@ -165,4 +165,10 @@ def predict(name: str, model: PreTrainedModel, token_ids: Sequence[int]) -> Pred
         raise BadInput(f"the text has {len(token_ids)} tokens; at least 2 are needed")
     text = torch.tensor(token_ids)
     logits = model(input_ids=text[None].to(model.device), use_cache=False).logits[0, :-1]
+    if logits.shape[-1] < 5:
+        raise BadInput(f"{name} knows {logits.shape[-1]} tokens, and the 5 likeliest are compared; give another model")
+    if bool(logits.isnan().any()):
+        raise ModelFailure(
+            f"{name} gives logits that are no numbers (NaN); look at its weights, or try --dtype float32"
+        )
     return Prediction(name, logits.topk(5, dim=-1).indices.cpu(), text)

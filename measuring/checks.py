@@ -55,6 +55,6 @@ def refuse_empty(arguments: argparse.Namespace, names: Sequence[str]) -> None:
 def check_apart(option: str, output: Path, others: Iterable[str | Path | None], what: str = "is read") -> None:
     """BadInput if the file to write is one of the others, which would be lost."""
     place = os.path.realpath(output)
-    for other in filter(None, others):
-        if os.path.realpath(other) == place:
+    for other in others:
+        if other is not None and os.path.realpath(other) == place:
             raise BadInput(f"{option} {output}: this very file {what} by the same command; name another")

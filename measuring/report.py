@@ -10,6 +10,7 @@ measured".
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,8 @@ def check_places(folder: Path, page_file: Path, results: Sequence[str]) -> None:
         check_apart("--out", checked_output("--out", report), results)
     check_apart("--page", checked_output("--page", page_file, make_folders=True), results)
     check_apart("--page", page_file, reports, "is written")
+    if os.path.realpath(page_file.parent) == os.path.realpath(folder / PLOTS):
+        raise BadInput(f"--page {page_file} would lie among the plots; name another place")
 
 
 def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.command import Par
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES
+from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, known_positions
 from training.checkpoint import BEST, LAST, Checkpoint
 from training.data import load_answers
 
@@ -86,8 +86,10 @@ def parse_arguments(arguments: Sequence[str] | None, description: str | None) ->
 
 MOST_OF_A_KIND = 9999  # shards, and prompts of a shard
 LIMITS = {
-    **dict.fromkeys(("shards", "threads"), (1, MOST_OF_A_KIND)),
-    **dict.fromkeys(("new_tokens", "draft_vocabulary", "epochs", "tokens_per_batch"), (1, 2**31 - 1)),
+    "shards": (1, MOST_OF_A_KIND),
+    "threads": (1, os.cpu_count() or 1),
+    "new_tokens": (1, 65_536),
+    **dict.fromkeys(("draft_vocabulary", "epochs", "tokens_per_batch"), (1, 2**31 - 1)),
     "reading_shards": (0, MOST_OF_A_KIND),
     "seed": (0, 2**62),
 }
@@ -114,6 +116,9 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
             raise BadInput(f"{_option(name)} is {counts}; give numbers of {limits}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this PyTorch finds no CUDA device; use --device cpu")
+    known = known_positions(args.target)
+    if known is not None and args.new_tokens > known:
+        raise BadInput(f"--new-tokens {args.new_tokens} is more than the {known} positions that {args.target} knows")
     if args.start_from is not None:
         FeatureDraft.load(args.start_from)
     args.work, args.output = Path(args.work), Path(args.output)

@@ -30,7 +30,7 @@ from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.command import command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.command import command, entry, shown
 from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, styled
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, target_fingerprint
@@ -157,7 +157,7 @@ def train(
             try:
                 plot_learning_curve(state, args.work / "learning_curve.png")
             except BadInput as error:  # a training does not end for its picture
-                logger.warning(str(error))
+                logger.warning(shown(str(error)))
 
         best = trainer.run(
             training,

@@ -157,13 +157,20 @@ class Trainer:
                 for optimizer in self.optimizers:
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
+                self._check_finite(losses[0][1])
                 self.state.losses.append(losses[0][1])
                 after_step((epoch + (index + 1) / len(groups)) / options.epochs, self.state.losses[-1])
+            self._check_finite(sum(float(p.detach().sum()) for p in self.draft.parameters()))
             self.state.epoch += 1
             self._finish_epoch(held_out)
             after_epoch(self.state)
         self.draft.load_state_dict(self._best)
         return self.draft.eval()
+
+    def _check_finite(self, value: float) -> None:
+        if not math.isfinite(value):
+            where = f"epoch {self.state.epoch + 1} of the training left the finite numbers"
+            raise BadInput(f"{where}; lower --learning-rate (what epochs before it have learned is in {self.folder})")
 
     def _draft_state(self) -> dict[str, Tensor]:
         """A copy of the draft as it stands."""

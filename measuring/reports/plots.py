@@ -26,7 +26,7 @@ PLAIN = "#8C8C8C"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
 MARKERS = "osD^v"
-LONGEST_NAME = 60  # characters
+LONGEST_NAME, MOST_BARS = 60, 60  # characters of a label; prompts or arms of a plot: a picture has an end
 
 
 def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -103,8 +103,9 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
 
 
 def speed_by_prompt(run: Run) -> Figure | None:
-    """Decode tok/s of every prompt, both arms."""
-    rows = [row for row in run.rows if row.get("decode_tps") is not None]
+    """Decode tok/s of every prompt (of very many, the first), both arms."""
+    measured_rows = [row for row in run.rows if row.get("decode_tps") is not None]
+    rows = measured_rows[:MOST_BARS]
     if not rows:
         return None
     figure, (axes,) = _new(7.6, 1.6 + 0.42 * len(rows))
@@ -122,7 +123,8 @@ def speed_by_prompt(run: Run) -> Figure | None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(*ours, *plain) or 1.0)
     axes.set(xlabel="decode tokens per second (number: speedup)")
-    axes.set_title("Decode speed by prompt", loc="left")
+    part = "" if len(rows) == len(measured_rows) else f", the first {len(rows)} of {len(measured_rows)}"
+    axes.set_title(f"Decode speed by prompt{part}", loc="left")
     axes.grid(axis="x")
     _legend_below(figure, axes)
     return figure
@@ -131,6 +133,7 @@ def speed_by_prompt(run: Run) -> Figure | None:
 def time_per_round(runs: Sequence[Run]) -> Figure | None:
     """Milliseconds of a round, split; the line is a plain decode step, and the number what a round emits."""
     runs = [run for run in one_at_a_time(runs) if run.get("summary", "time_split") and run.get("summary", "rounds")]
+    runs = runs[:MOST_BARS]
     if not runs:
         return None
     figure, (axes,) = _new(7.6, 1.9 + 0.36 * len(runs))

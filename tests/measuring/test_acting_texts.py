@@ -15,6 +15,7 @@ from measuring.compare import show
 from measuring.report import main
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import ACTING, report_table
+from measuring.reports.plots import speed_by_prompt
 from measuring.results import Run, load_results
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import PlainScreen
 
@@ -60,6 +61,7 @@ def test_every_pair_has_its_own_plots(names, tmp_path):
         (["--page", "x.json"], "this very file is read"),
         (["--page", "out/FINAL_RESULTS_SUMMARY.md"], "this very file is written"),
         (["--page", "out"], "this is a folder"),
+        (["--page", "out/plots/x.png"], "among the plots"),
     ],
 )
 def test_nothing_is_written_over(more, named, tmp_path, monkeypatch, capsys):
@@ -124,3 +126,10 @@ def test_a_category_called_all_is_one_of_them():
     runs = [Run(one, {}) for one in compared(["all", "code", "prose"])["runs"]]
     rows = [row for row in auto_by_category(runs).rows if row[0].endswith(": all")]
     assert len(rows) == 2 and rows[0] != rows[1]
+
+
+def test_of_very_many_prompts_the_first_are_drawn():
+    record = run(4)
+    record["prompts"] = record["prompts"] * 700  # a picture of all would be larger than one can be
+    figure = speed_by_prompt(Run(record, {}))
+    assert figure.get_figheight() < 30 and "the first 60 of 2100" in figure.axes[0].get_title(loc="left")

@@ -259,3 +259,14 @@ def test_published_c():
     assert published_pair("llama-1b-3b", "N150").c == pytest.approx(0.615, abs=5e-4)
     assert published_pair("llama-1b-8b", "N300").c == pytest.approx(0.417, abs=5e-4)
     assert DEVICES == ("N150", "N300", "T3K")
+
+
+def test_a_model_of_no_numbers_is_a_model_failure(tmp_path, capsys):
+    target = save_tiny_model(tmp_path / "target")
+    model = tiny_llama(3, vocab=98)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    model.save_pretrained(target)
+    (tmp_path / "text.txt").write_text("a text")
+    assert main(["--target", str(target), "--draft", str(target), "--text", str(tmp_path / "text.txt")]) == 1
+    assert f"error: {target} gives logits that are no numbers" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.model_folder import save_tiny_model
+from support.tiny import tiny_llama
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
@@ -242,6 +243,7 @@ def test_a_picture_that_cannot_be_drawn_ends_nothing(target, folder, monkeypatch
         (["--threads", str(2**40)], "--threads is 1099511627776; it must be at least 1, and at most"),
         (["--shards", str(10**12)], "--shards is 1000000000000"),
         (["--new-tokens", str(2**50)], "--new-tokens is"),
+        (["--new-tokens", "4000"], "is more than the 512 positions"),
         (["--held-out-prompts", "0", "5"], "the first at least 1"),
         (["--prompts-per-shard", str(10**18), "1"], "give numbers of at most"),
     ],
@@ -282,3 +284,20 @@ def test_a_draft_to_go_on_from_of_another_target_is_said_before_anything_is_answ
     start = ["--start-from", str(folder / "d.safetensors")]
     assert "the two must agree" in refusal(capsys, command(other, tmp_path, *start))
     assert not list((tmp_path / "work").rglob("*.safetensors"))
+
+
+def test_a_training_that_leaves_the_finite_numbers_ends(target, folder, capsys):
+    """And can be gone on with from before that."""
+    line = refusal(capsys, command(target, folder, "--epochs", "9", "--learning-rate", "1e30"))
+    assert "lower --learning-rate" in line
+    assert main(command(target, folder)) == 0
+
+
+def test_a_target_of_no_numbers_is_a_model_failure(target, tmp_path, capsys):
+    other = Path(shutil.copytree(target, tmp_path / "nan"))
+    model = tiny_llama(0, vocab=98)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    model.save_pretrained(other)
+    assert main(command(other, tmp_path)) == 1
+    assert "logits that are no numbers" in capsys.readouterr().err
