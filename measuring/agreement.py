@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding import metrics
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord, ratio
 
 
@@ -33,10 +33,11 @@ class Prediction:
     text: Tensor
 
     def __post_init__(self) -> None:
-        if self.top5.ndim != 2 or self.text.ndim != 1 or len(self.text) != len(self.top5) + 1:
+        rows = len(self.text) - 1 if self.text.ndim == 1 else 0
+        if rows < 1 or self.top5.shape != (rows, 5):
             raise BadInput(
                 f"{self.name}: top-5 tokens of shape {list(self.top5.shape)} do not belong to a text of shape "
-                f"{list(self.text.shape)}; N rows belong to N + 1 tokens"
+                f"{list(self.text.shape)}; N rows belong to N + 1 tokens, each row holds 5, and there is one at least"
             )
 
 
@@ -137,14 +138,24 @@ def read_refpt(path: Path | str) -> Prediction:
     """
     path = Path(path)
     try:
-        content = torch.load(path, weights_only=True)
-        top5, text = content["top5_tokens"].long(), content["reference_tokens"].long().flatten()
+        content = torch.load(path, weights_only=True, map_location="cpu")  # no code in it is run
+        top5, text = (_whole_numbers(content, key) for key in ("top5_tokens", "reference_tokens"))
+        return Prediction(path.stem, top5, text[0] if text.ndim == 2 and len(text) == 1 else text)
     except FileNotFoundError:
         raise BadInput(f"there is no reference output {path}") from None
-    except (KeyError, AttributeError, TypeError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{path} is not a reference output with reference_tokens and top5_tokens: {reason}") from error
-    return Prediction(path.stem, top5, text)
+    except Exception as error:  # reading a damaged file, torch raises what any of its parts does
+        reason = f"torch cannot read it as tensors ({type(error).__name__})"
+        reason = str(error) if isinstance(error, BadInput) else getattr(error, "strerror", None) or reason
+        remedy = "make it again with tt-metal's generate_reference_outputs.py"
+        raise BadInput(f"{path} is not a reference output: {reason}; {remedy}") from error
+
+
+def _whole_numbers(content: Any, key: str) -> Tensor:
+    """content[key] as int64; BadInput if it is something else."""
+    found = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(found, Tensor) or found.is_floating_point() or found.is_complex():
+        raise BadInput(f"it has no {key} that are whole numbers")
+    return torch.tensor(found.tolist(), dtype=torch.int64)
 
 
 @torch.inference_mode()
@@ -154,4 +165,10 @@ def predict(name: str, model: PreTrainedModel, token_ids: Sequence[int]) -> Pred
         raise BadInput(f"the text has {len(token_ids)} tokens; at least 2 are needed")
     text = torch.tensor(token_ids)
     logits = model(input_ids=text[None].to(model.device), use_cache=False).logits[0, :-1]
+    if logits.shape[-1] < 5:
+        raise BadInput(f"{name} knows {logits.shape[-1]} tokens, and the 5 likeliest are compared; give another model")
+    if bool(logits.isnan().any()):
+        raise ModelFailure(
+            f"{name} gives logits that are no numbers (NaN); look at its weights, or try --dtype float32"
+        )
     return Prediction(name, logits.topk(5, dim=-1).indices.cpu(), text)

@@ -34,7 +34,7 @@ from measuring.peers import Peer, peer_record
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import report_table
 from measuring.results import Run, same_text
-from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, say
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
@@ -99,9 +99,11 @@ def show(record: dict[str, Any], console: Any) -> None:
     console.print(styled(compare_table(record)))
     runs, peers = [Run(run, record) for run in record["runs"]], record["peers"]
     if any(run.k == "auto" for run in runs):
-        console.print(report_table(auto_by_category(runs), "decoding: auto against the best fixed K, by category"))
+        title = "decoding: auto against the best fixed K, by category"
+        console.print(report_table(auto_by_category(runs), title, {"auto / best": 1}))
     if peers:
-        console.print(report_table(fastest_by_category(runs, peers), "whole requests against plain decoding"))
+        title = "whole requests against plain decoding, by category: ours, then transformers' own"
+        console.print(report_table(fastest_by_category(runs, peers), title, {"which": 2, "ours, auto": 1}))
 
 
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
@@ -157,12 +159,22 @@ def make_peers(bench: Bench, entered: LineUp) -> list[Peer]:
         return []
     target = cast(TorchModelRunner, bench.target)  # compare runs on torch alone
     shared: dict[str, Any] = {"model": target.model, "eos_token_ids": target.eos_token_ids}
+    shared["max_seq_len"] = entered.base.max_seq_len
     peers = [Peer(kind="generate", k=0, assistant=None, **shared)]
     peers += [Peer(kind="prompt_lookup_num_tokens", k=k, assistant=None, **shared) for k in entered.peer_ks]
     assistant = _assistant(bench, entered)
+    if assistant is not None and _vocabulary(assistant) != _vocabulary(target.model):
+        sizes = f"{_vocabulary(assistant)} and {_vocabulary(target.model)} rows"
+        say("warning", f"transformers takes {entered.assistant} for no assistant of its target ({sizes}); left out")
+        assistant = None
     if assistant is not None:
         peers += [Peer(kind="assistant_model", k=k, assistant=assistant, **shared) for k in entered.peer_ks]
     return peers
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    """The size by which transformers judges whether two models share their tokens."""
+    return int(model.config.get_text_config().vocab_size)
 
 
 def _assistant(bench: Bench, entered: LineUp) -> PreTrainedModel | None:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from measuring.agreement import Agreement, KEstimate, Prediction, estimate_k, predict, read_refpt
 from measuring.break_even import Choice, break_even_alpha
+from measuring.checks import check_apart, numbers, refuse_empty
 from measuring.published_speeds import DEVICES, SOURCE, published_pair
 from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -33,11 +37,17 @@ from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
     screen_table,
     styled,
 )
-from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
+from models.tt_transformers.demo.speculative_decoding.hf.loading import (
+    DTYPES,
+    known_positions,
+    load_model,
+    load_tokenizer,
+)
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
 REFERENCE_OUTPUTS = Path("models/tt_transformers/tests/reference_outputs")
 DEFAULT_KS = (1, 2, 3, 4, 6, 8)
+DEFAULT_TOKENS = 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair.add_argument("--target", metavar="ID_OR_PATH", help="... or any target")
     pair.add_argument("--draft", metavar="ID_OR_PATH", help="... and any draft model with its tokenizer")
     pair.add_argument("--text", metavar="FILE", help="text to read (UTF-8); the target's own output is the best choice")
-    pair.add_argument("--max-tokens", type=int, default=1024, metavar="N", help="of the text (default: 1024)")
+    pair.add_argument(
+        "--max-tokens", type=int, metavar="N", help=f"of the text (default: {DEFAULT_TOKENS}, or what they know)"
+    )
     pair.add_argument("--dtype", default="float32", help=f"{' or '.join(DTYPES)} (default: float32)")
     pair.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     pair.add_argument(
@@ -83,14 +95,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, console: Any) -> None:
     """Estimate, show and write."""
     json_file = None if arguments.json is None else checked_output("--json", arguments.json)
-    ks, (c, c_source) = parse_ks(arguments.k), draft_cost(arguments)
+    refuse_empty(arguments, [name for name, value in vars(arguments).items() if value == "" and name != "json"])
+    ks, (c, c_source) = numbers("--k", arguments.k, 1, MAX_DRAFT_TOKENS), draft_cost(arguments)
     if not 0 < arguments.v < math.inf:
         raise BadInput(f"--v {arguments.v} is not positive; it is the cost of one verify in plain target steps")
-    if arguments.max_tokens < 2:
+    if arguments.max_tokens is not None and arguments.max_tokens < 2:
         raise BadInput(f"--max-tokens {arguments.max_tokens} leaves nothing to foretell; give at least 2")
-    for name in ("pair", "target", "draft", "text", "tt_metal", "target_refpt", "draft_refpt"):
-        if getattr(arguments, name) == "":
-            raise BadInput(f"--{name.replace('_', '-')} was given an empty text; drop it, or say what it should be")
+    _check_machine(arguments)
+    if json_file is not None:
+        check_apart("--json", json_file, [arguments.text, arguments.target_refpt, arguments.draft_refpt])
     target, draft = predictions(arguments)
     agreement = Agreement.between(target, draft)
     rows = [estimate_k(agreement, k, c=c, v=arguments.v) for k in ks]
@@ -103,15 +116,13 @@ def run(arguments: argparse.Namespace, console: Any) -> None:
         console.print(styled(conclusion(record)))
 
 
-def parse_ks(text: str) -> list[int]:
-    """ "1,2,4" -> [1, 2, 4]; BadInput names what is not a number from 1 to 31."""
-    parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not part.isdecimal() or not 1 <= int(part) <= MAX_DRAFT_TOKENS]
-    if wrong:
-        raise BadInput(
-            f"--k {text}: {wrong[0]!r} is not a number from 1 to {MAX_DRAFT_TOKENS}; separate them with commas"
-        )
-    return sorted({int(part) for part in parts})
+def _check_machine(arguments: argparse.Namespace) -> None:
+    if arguments.dtype not in DTYPES:
+        raise BadInput(f"--dtype {arguments.dtype} is not known; it must be {' or '.join(DTYPES)}")
+    if arguments.device not in ("cpu", "cuda"):
+        raise BadInput(f"--device {arguments.device} is not known; it must be cpu or cuda")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda was asked for, but torch sees no CUDA device; use --device cpu")
 
 
 def draft_cost(arguments: argparse.Namespace) -> tuple[float | None, str]:
@@ -133,35 +144,54 @@ def draft_cost(arguments: argparse.Namespace) -> tuple[float | None, str]:
         return None, "not given"
     if None in speeds or not all(0 < speed < math.inf for speed in speeds):
         raise BadInput("--target-tps and --draft-tps belong together, and both are positive")
-    return arguments.target_tps / arguments.draft_tps, "given decode speeds"
+    if not (c := arguments.target_tps / arguments.draft_tps) < math.inf:
+        raise BadInput(f"--draft-tps {arguments.draft_tps} is too far from --target-tps {arguments.target_tps}: no c")
+    return c, "given decode speeds"
 
 
 def predictions(arguments: argparse.Namespace) -> tuple[Prediction, Prediction]:
     """(target's, draft's), from reference outputs or from one forward of each model."""
-    if arguments.target_refpt or arguments.draft_refpt:
-        if not (arguments.target_refpt and arguments.draft_refpt):
+    refpts = (arguments.target_refpt, arguments.draft_refpt)
+    sources = {"--text": arguments.text, "--tt-metal": arguments.tt_metal, "the .refpt files": any(refpts)}
+    given = [name for name, source in sources.items() if source]
+    if len(given) > 1:
+        raise BadInput(f"{' and '.join(given)} were given, and agreement is read from one of them; drop the others")
+    if any(refpts):
+        if None in refpts:
             raise BadInput("--target-refpt and --draft-refpt belong together; give both")
         return read_refpt(arguments.target_refpt), read_refpt(arguments.draft_refpt)
     target, draft = _models(arguments)
     if arguments.tt_metal:
         folder = Path(arguments.tt_metal) / REFERENCE_OUTPUTS
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise BadInput(f"--tt-metal {arguments.tt_metal}: there is no folder {folder}; give the root of a checkout")
         of_target, of_draft = (read_refpt(folder / f"{model.rsplit('/', 1)[-1]}.refpt") for model in (target, draft))
         return of_target, of_draft
     if not arguments.text:
         raise BadInput("there is no text to read; give --text FILE, --tt-metal CHECKOUT or two .refpt files")
-    if arguments.dtype not in DTYPES:
-        raise BadInput(f"--dtype {arguments.dtype} is not known; it must be {' or '.join(DTYPES)}")
+    token_ids = _token_ids(arguments, target, draft)
+    models = {name: load_model(name, device=arguments.device, dtype=arguments.dtype)[0] for name in (target, draft)}
+    return predict(target, models[target], token_ids), predict(draft, models[draft], token_ids)
+
+
+def _token_ids(arguments: argparse.Namespace, target: str, draft: str) -> list[int]:
+    """The text as both models read it; whatever speaks against it is said before one of them is loaded."""
     try:
         text = Path(arguments.text).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"--text {arguments.text} cannot be read as UTF-8: {error}") from error
-    target_model, tokenizer = load_model(target, device=arguments.device, dtype=arguments.dtype)
-    draft_model, draft_tokenizer = load_model(draft, device=arguments.device, dtype=arguments.dtype)
-    check_same_tokenizer(tokenizer, draft_tokenizer, target_name=target, draft_name=draft)
-    token_ids = tokenizer.encode(text)[: arguments.max_tokens]
-    return predict(target, target_model, token_ids), predict(draft, draft_model, token_ids)
+    tokenizer, its_tokenizer = load_tokenizer(target), load_tokenizer(draft)
+    check_same_tokenizer(tokenizer, its_tokenizer, target_name=target, draft_name=draft)
+    most = arguments.max_tokens or DEFAULT_TOKENS
+    for model_id in (target, draft):
+        known = known_positions(model_id) or most
+        if arguments.max_tokens is not None and arguments.max_tokens > known:
+            raise BadInput(f"--max-tokens {most} is more than the {known} positions that {model_id} knows; lower it")
+        most = min(most, known)
+    token_ids = list(tokenizer.encode(text)[:most])
+    if len(token_ids) < 2:
+        raise BadInput(f"--text {arguments.text} has {len(token_ids)} tokens; at least 2 are needed")
+    return token_ids
 
 
 def _models(arguments: argparse.Namespace) -> tuple[str, str]:

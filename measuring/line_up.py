@@ -12,11 +12,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from measuring.checks import brief, check_apart, number, numbers, refuse_empty, words
+from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
+from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
 DEFAULT_KS = "0,1,2,3,4,6,8"
@@ -92,6 +95,7 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     )
     add_arguments(parser)
     mine, rest = parser.parse_known_args(argv)
+    refuse_empty(mine, ("k", "drafters", "batch_sizes", "categories", "assistant"))
     demo = demo_arguments.parser()
     shared = demo.parse_args(["--repeat", "3", *rest])
     for name in TAKEN:
@@ -103,8 +107,9 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     if path is None:
         raise BadInput("compare needs --json FILE; a report is made of it")
     base = checked(shared)
+    check_apart("--json", path, [shared.prompts, base.draft_file])
     base = replace(base, prompts=_of_categories(base.prompts, mine.categories))
-    batch_sizes = numbers("--batch-sizes", mine.batch_sizes, 1)
+    batch_sizes = _batch_sizes(mine.batch_sizes, len(base.prompts))
     drafters = _drafters(mine.drafters, shared, base)
     entries = [
         entry
@@ -114,12 +119,15 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     opened = fitted(_shared(base, [entry.options for entry in entries]), shared.max_seq_len)
     alike: dict[str, Any] = {"prompts": base.prompts, "max_seq_len": opened.max_seq_len}
     peers = base.backend == "torch" and base.sampling.greedy and not mine.no_peers and not base.stop_strings
+    if peers and mine.assistant is not None and mine.assistant != base.draft:
+        _check_assistant(mine.assistant, base.target)
+    fixed = [number(word, 1, MAX_DRAFT_TOKENS) for word in words(mine.k)]
     return LineUp(
         base=opened,
         entries=[replace(entry, options=replace(entry.options, **alike)) for entry in entries],
         batch_sizes=batch_sizes,
         assistant=mine.assistant or base.draft,
-        peer_ks=[int(k) for k in mine.k.split(",") if k.strip().isdecimal() and int(k)] if peers else [],
+        peer_ks=list(dict.fromkeys(filter(None, fixed))) if peers else [],
         json_file=path,
     )
 
@@ -150,25 +158,34 @@ def _shared(base: RunOptions, entries: Sequence[RunOptions]) -> RunOptions:
     )
 
 
-def numbers(option: str, text: str, least: int) -> list[int]:
-    """ "1,4" -> [1, 4]; BadInput names what is no number or too small."""
-    parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not part.isdecimal() or int(part) < least]
-    if wrong:
-        raise BadInput(f"{option} {text}: {wrong[0]!r} is not a number of at least {least}; separate them with commas")
-    return sorted({int(part) for part in parts})
+def _batch_sizes(text: str, num_prompts: int) -> list[int]:
+    """No more at once than there are prompts: an arm is named after how many it decodes together."""
+    sizes = numbers("--batch-sizes", text, 1)
+    if sizes[-1] > num_prompts:
+        there = "there is 1 prompt" if num_prompts == 1 else f"there are {num_prompts} prompts"
+        raise BadInput(f"--batch-sizes {text}: {there}, so {sizes[-1]} cannot run at once; lower it or add prompts")
+    return sizes
+
+
+def _check_assistant(assistant: str, target: str) -> None:
+    """It must be there and speak the target's tokens; its tokenizer says so before any model is loaded."""
+    tokenizer = load_tokenizer(assistant)
+    try:
+        check_same_tokenizer(load_tokenizer(target), tokenizer, target_name=target, draft_name=assistant)
+    except BadInput as error:
+        raise BadInput(f"--assistant: {error}".replace("use --drafter prompt-lookup", "drop --assistant")) from error
 
 
 def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) -> list[str]:
     if text is not None:
-        chosen = [part.strip() for part in text.split(",")]
+        chosen = words(text)
     else:
         there = {"model": base.draft, "feature": base.draft_file, "hybrid": base.draft or base.draft_file}
         chosen = [base.drafter, *(drafter for drafter in there if there[drafter]), "prompt-lookup"]
     for drafter in chosen:
         if drafter not in demo_arguments.DRAFTERS:
             raise BadInput(
-                f"--drafters {text}: there is no {drafter!r}; choose of {', '.join(demo_arguments.DRAFTERS)}"
+                f"--drafters: there is no {brief(drafter)!r}; choose of {', '.join(demo_arguments.DRAFTERS)}"
             )
     return list(dict.fromkeys(chosen))
 
@@ -176,33 +193,34 @@ def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) ->
 def _entries(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str, *, first: bool) -> list[Entry]:
     """Those of one drafter; drafting nothing is the same for all drafters, so only the first has K = 0."""
     entries = []
-    for word in dict.fromkeys(part.strip() for part in ks.split(",")):
-        policy, k = (word, None) if word in POLICIES else ("fixed", word)
-        if k is not None and not (k.isdecimal() and int(k) <= MAX_DRAFT_TOKENS):
-            raise BadInput(
-                f"--k {ks}: {word!r} is neither a number from 0 to {MAX_DRAFT_TOKENS} nor {' or '.join(POLICIES)}"
-            )
-        if k is not None and int(k) == 0 and not first:
+    fixed = {word: number(word, 0, MAX_DRAFT_TOKENS) for word in words(ks)}
+    for word, k in fixed.items():
+        if k is None and word not in POLICIES:
+            known = f"a number from 0 to {MAX_DRAFT_TOKENS} nor {' or '.join(POLICIES)}"
+            raise BadInput(f"--k {brief(ks)}: {brief(word)!r} is neither {known}")
+    for choice in dict.fromkeys(word if k is None else k for word, k in fixed.items()):
+        if choice == 0 and not first:
             continue
         arguments = argparse.Namespace(**vars(shared))
-        arguments.drafter, arguments.batch_size, arguments.lookahead = drafter, batch_size, policy
+        arguments.drafter, arguments.batch_size = drafter, batch_size
+        arguments.lookahead = choice if isinstance(choice, str) else "fixed"
         if drafter == "prompt-lookup":
             arguments.draft = arguments.draft_file = None
-        arguments.num_draft_tokens = int(k) if k and int(k) else None
+        arguments.num_draft_tokens = choice if isinstance(choice, int) and choice else None
         options = checked(arguments)
-        if k is not None and int(k) == 0:
+        if choice == 0:
             options = replace(options, num_draft_tokens=0)
-        entries.append(Entry(f"{drafter}, K = {word}, {batch_size} at once", options))
+        entries.append(Entry(f"{drafter}, K = {choice}, {batch_size} at once", options))
     return entries
 
 
 def _of_categories(prompts: Sequence[Prompt], text: str | None) -> Sequence[Prompt]:
     if text is None:
         return prompts
-    wanted, there = [part.strip() for part in text.split(",")], {prompt.category for prompt in prompts}
+    wanted, there = words(text), {prompt.category for prompt in prompts}
     for category in wanted:
         if category not in there:
             raise BadInput(
-                f"--categories: no prompt is of the category {category!r}; there are {', '.join(sorted(there))}"
+                f"--categories: no prompt is of the category {brief(category)!r}; there are {', '.join(sorted(there))}"
             )
     return [prompt for prompt in prompts if prompt.category in wanted]

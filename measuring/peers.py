@@ -66,7 +66,7 @@ class Peer:
 
     Attributes:
         kind: of PEERS. k: drafted tokens per round at most; 0 for generate.
-        eos_token_ids: what ends a sequence, the same as for our own arms.
+        eos_token_ids, max_seq_len: what ends a sequence, the same as for our own arms.
     """
 
     kind: str
@@ -74,6 +74,7 @@ class Peer:
     model: PreTrainedModel
     assistant: PreTrainedModel | None
     eos_token_ids: frozenset[int]
+    max_seq_len: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in PEERS:
@@ -100,7 +101,8 @@ class Peer:
         """Decode one prompt."""
         input_ids = torch.tensor([list(prompt)], device=self.model.device)
         clock = _EmissionClock()
-        options, generate = self._options(max_new_tokens), cast(Any, self.model).generate
+        room = max_new_tokens if self.max_seq_len is None else self.max_seq_len - len(prompt)
+        options, generate = self._options(min(max_new_tokens, room)), cast(Any, self.model).generate
         with _as_ours(self.model, self.assistant, self.k):
             self._synchronize()
             start = time.perf_counter_ns()

@@ -10,20 +10,28 @@ measured".
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from measuring.checks import check_apart, refuse_empty
 from measuring.reports.document import to_markdown
 from measuring.reports.page import page
 from measuring.reports.plots import draw_all
 from measuring.reports.sections import detailed_comparison, performance_comparison, summary
-from measuring.results import Results, headline, load_results, slug
+from measuring.results import Results, headline, load_results
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import MATCHED, Parser, command, entry, shown
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output, write_whole
 
 REPORTS = Path("generated/reports")
+SUMMARY = "FINAL_RESULTS_SUMMARY"
+REPORTS_OF = {
+    SUMMARY: summary,
+    "comprehensive_8b_comparison": detailed_comparison,
+    "final_performance_comparison": performance_comparison,
+}
 PLOTS = "plots"
 PAGE = "report.html"
 TITLE = "Speculative decoding: measured"
@@ -53,16 +61,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="speculative_demo report", description=__doc__)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    folder = Path(arguments.out)
-    given = arguments.page
-    page_file = folder / PAGE if given is None else checked_output("--page", given, make_folders=True)
-    for path in write_reports(load_results(arguments.results), folder, page_file):
+    refuse_empty(arguments, ("out", "page"))
+    results, folder = load_results(arguments.results), Path(arguments.out)
+    page_file = folder / PAGE if arguments.page is None else Path(arguments.page)
+    check_places(folder, page_file, arguments.results)
+    for path in write_reports(results, folder, page_file):
         print(f"written: {shown(str(path))}")
     return MATCHED
 
 
+def check_places(folder: Path, page_file: Path, results: Sequence[str]) -> None:
+    """Make the folders; BadInput if something cannot be written, or would be written over what is read or written."""
+    try:
+        (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot write the reports: {error}; choose another --out") from error
+    reports = [folder / f"{name}.md" for name in REPORTS_OF]
+    for report in reports:
+        check_apart("--out", checked_output("--out", report), results)
+    check_apart("--page", checked_output("--page", page_file, make_folders=True), results)
+    check_apart("--page", page_file, reports, "is written")
+    if os.path.realpath(page_file.parent) == os.path.realpath(folder / PLOTS):
+        raise BadInput(f"--page {page_file} would lie among the plots; name another place")
+
+
 def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]:
-    """Write the reports into `folder` and the page beside them or elsewhere (folders are made if missing).
+    """Write the reports into `folder` and the page beside them or elsewhere; the folders are there.
 
     Returns:
         What was written.
@@ -70,20 +94,14 @@ def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]
     Raises:
         BadInput: one of them cannot be written.
     """
-    pairs = [(slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
-    reports = {
-        "FINAL_RESULTS_SUMMARY": summary(results),
-        "comprehensive_8b_comparison": detailed_comparison(results),
-        "final_performance_comparison": performance_comparison(results),
-    }
+    pairs = [(results.slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
     try:
         svgs = draw_all(pairs, folder / PLOTS)
-        texts = {name: to_markdown(sections, svgs, PLOTS) for name, sections in reports.items()}
+        texts = {name: to_markdown(make(results), svgs, PLOTS) for name, make in REPORTS_OF.items()}
         for name, text in texts.items():
             write_whole(folder / f"{name}.md", text, "the report")
         made = [run for _, _, run in pairs if run.made]
-        page_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(page_file, page(TITLE, texts["FINAL_RESULTS_SUMMARY"], made, svgs), "--page")
+        write_whole(page_file, page(TITLE, texts[SUMMARY], made, svgs), "--page")
     except OSError as error:
         raise BadInput(f"cannot write the reports: {error}; choose another --out or --page") from error
     return [*(folder / f"{name}.md" for name in texts), page_file, *(folder / PLOTS / f"{name}.png" for name in svgs)]

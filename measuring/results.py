@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring.result_shape import COMPARED, FILE, RUN, Needed, fault
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.harness.command import shown
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
-SCHEMA = 1
+LONGEST_SLUG = 60  # characters: a file's name has room for 255 bytes
+SEPARATORS = {code: f"\\u{code:04x}" for code in (0x061C, 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
 Row = dict[str, Any]  # one prompt of a run, as in the JSON
 
 
@@ -63,7 +66,7 @@ class Run:
 
     @property
     def rows(self) -> list[Row]:
-        return self.record.get("prompts", [])
+        return self.record.get("prompts") or []
 
     @property
     def k(self) -> str:
@@ -101,7 +104,7 @@ class Run:
 
     def drafted_per_round(self) -> float | None:
         """Mean number of drafted tokens of the rounds that drafted any."""
-        counts = [n for row in self.rows for n in row.get("drafted_per_round", []) if n]
+        counts = [n for row in self.rows for n in row.get("drafted_per_round") or [] if n]
         return ratio(sum(counts), len(counts))
 
     def speedup_of(self, rows: Sequence[Row]) -> float | None:
@@ -142,6 +145,10 @@ class Results:
                 arms.setdefault(run.label, run)
         return list(arms.values())
 
+    def slug(self, pair: str) -> str:
+        """The pair's name as part of a file name; no other pair's."""
+        return _slugs(self.pairs())[pair]
+
     def peers_of(self, pair: str) -> list[dict[str, Any]]:
         return [peer for name, peer in self.peers if name == pair]
 
@@ -153,7 +160,7 @@ class Results:
 def _pair_of(records: Sequence[dict[str, Any]]) -> str:
     """Of the runs of one file, which share their models though not every arm uses the draft."""
     names = [next((record[role] for record in records if record.get(role)), None) for role in ("target", "draft")]
-    return records[0].get("pair") or " <- ".join(Path(name).name for name in names if name)
+    return records[0].get("pair") or " <- ".join(Path(name).name for name in names if name) or "unnamed pair"
 
 
 def headline(runs: Sequence[Run]) -> Run:
@@ -192,49 +199,65 @@ def tpot_ms(decode_s: float | None, num_tokens: int) -> float | None:
     return None if decode_s is None else ratio(1e3 * decode_s, num_tokens - 1)
 
 
-def slug(pair: str) -> str:
-    """The pair's name as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", pair).strip("_").lower()
+def _slugs(pairs: Sequence[str]) -> dict[str, str]:
+    """Names may differ in nothing that a file name keeps: the later one is numbered."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name = wanted = re.sub(r"[^A-Za-z0-9]+", "_", pair)[:LONGEST_SLUG].strip("_").lower() or "pair"
+        number = 1
+        while name in found.values():
+            number += 1
+            name = f"{wanted}_{number}"
+        found[pair] = name
+    return found
 
 
 def load_results(paths: Sequence[Path | str]) -> Results:
     """Read the files.
 
     Raises:
-        BadInput: names the file that is missing, not JSON or not a result of schema 1.
+        BadInput: names the file that is missing, not JSON or not a result of schema 1, and what is wrong in it.
     """
     runs: list[Run] = []
     peers: list[tuple[str, dict[str, Any]]] = []
     for path in map(Path, paths):
         content = _read(path)
-        records = content.get("runs", []) if content.get("kind") == "compare" else [content]
-        if content.get("schema") != SCHEMA or not records or not all(_is_run(record) for record in records):
+        compared = isinstance(content, dict) and content.get("kind") == "compare"
+        if wrong := fault(content, Needed(FILE)) or fault(content, COMPARED if compared else RUN):
             raise BadInput(
-                f"{path} is not a result of schema {SCHEMA}; make one with speculative_demo --json or with compare"
+                f"{path} is not a result of schema 1 ({wrong}); make one with speculative_demo --json or with compare"
             )
+        records = content["runs"] if compared else [content]
+        if not records:
+            raise BadInput(f"{path} holds no runs, so nothing can be reported of it; run compare again")
         pair = _pair_of(records)
         runs += [Run(record, content, pair) for record in records]
-        peers += [(pair, peer) for peer in content.get("peers", [])]
+        peers += [(pair, peer) for peer in content.get("peers") or []]
     if not runs:
         raise BadInput("no result files were given")
     return Results(runs, peers)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
+    """What the file holds; no text in it acts any more where it is shown."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content = json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))  # half a surrogate pair
+        return _literal(json.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         raise BadInput(f"there is no result file {path}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as JSON: {error}") from error
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of thousands of digits
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{path} cannot be read as JSON: {reason}; make it again, or leave it out") from error
 
 
-def _is_run(record: Any) -> bool:
-    return (
-        isinstance(record, dict) and isinstance(record.get("prompts"), list) and isinstance(record.get("summary"), dict)
-    )
+def _literal(content: Any) -> Any:
+    """The content, the control characters of its texts spelt out, and those that end a line or turn its direction."""
+    if isinstance(content, str):
+        return shown(content.encode(errors="replace").decode()).translate(SEPARATORS)  # "?" for half a surrogate pair
+    if isinstance(content, list):
+        return [_literal(entry) for entry in content]
+    if isinstance(content, dict):
+        return {key: _literal(entry) for key, entry in content.items()}
+    return content
 
 
 def _emitted(row: Row, prefix: str) -> int:

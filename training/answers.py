@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from models.tt_transformers.demo.speculative_decoding.errors import ModelFailure
 from training.data import Answer, save_answers
 from training.prompts import TrainingPrompt, make_prompts
 
@@ -121,6 +122,8 @@ def answer_batch(
         hidden = torch.cat([output.hidden_states[layer] for layer in layers], dim=-1)
         features[live, done:column] = hidden.to("cpu", torch.bfloat16)
         logits = output.logits[:, -1].float().cpu()
+        if bool(logits.isnan().any()):
+            raise ModelFailure(f"{type(target).__name__} gives logits that are no numbers (NaN); look at its weights")
         chosen = logits.argmax(-1)
         drawn = (logits[sampled[live]] / options.temperature).softmax(-1)
         if len(drawn):

@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from training.files import damaged, written
 from training.prompts import CATEGORIES
+
+TENSORS = {"tokens": 1, "features": 2, "lengths": 1, "prompt_lengths": 1, "categories": 1}  # of a shard: dimensions
+REMEDY = "take it away, and it is made again"
 
 
 @dataclass(frozen=True)
@@ -27,26 +33,37 @@ class Answer:
 
 
 def save_answers(path: Path, answers: Sequence[Answer]) -> None:
-    """Write one shard, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    save_file(
-        {
-            "tokens": torch.cat([answer.tokens for answer in answers]).to(torch.int32),
-            "features": torch.cat([answer.features for answer in answers]),
-            "lengths": torch.tensor([len(answer.tokens) for answer in answers]),
-            "prompt_lengths": torch.tensor([answer.prompt_length for answer in answers]),
-            "categories": torch.tensor([CATEGORIES.index(answer.category) for answer in answers]),
-        },
-        partial,
-    )
-    partial.replace(path)
+    """Write one shard, whole or not at all; BadInput if there are no answers, or it cannot be written."""
+    if not answers:
+        few = "none of its prompts was short enough and far enough from the demo's"
+        raise BadInput(f"{path.stem}: {few}; ask for more with --prompts-per-shard or --held-out-prompts")
+    with written(path) as partial:
+        save_file(
+            {
+                "tokens": torch.cat([answer.tokens for answer in answers]).to(torch.int32),
+                "features": torch.cat([answer.features for answer in answers]),
+                "lengths": torch.tensor([len(answer.tokens) for answer in answers]),
+                "prompt_lengths": torch.tensor([answer.prompt_length for answer in answers]),
+                "categories": torch.tensor([CATEGORIES.index(answer.category) for answer in answers]),
+            },
+            partial,
+        )
 
 
-def load_answers(paths: Sequence[Path]) -> list[Answer]:
-    """All answers of some shards; the features stay memory-mapped until they are read."""
+def load_answers(paths: Sequence[Path], *, width: int | None = None, vocab_size: int | None = None) -> list[Answer]:
+    """All answers of some shards; the features stay memory-mapped until they are read.
+
+    Raises:
+        BadInput: a shard is damaged, or its features or tokens are of another target or other layers.
+    """
     answers = []
     for path in paths:
-        shard = load_file(path)
+        try:
+            shard = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise damaged(path, getattr(error, "strerror", None) or error, REMEDY) from error
+        if wrong := _wrong(shard, width, vocab_size):
+            raise damaged(path, wrong, REMEDY)
         start = 0
         sizes = zip(shard["lengths"].tolist(), shard["prompt_lengths"].tolist(), shard["categories"].tolist())
         for length, prompt_length, category in sizes:
@@ -55,6 +72,28 @@ def load_answers(paths: Sequence[Path]) -> list[Answer]:
             answers.append(Answer(CATEGORIES[category], tokens, shard["features"][rows], prompt_length))
             start += length
     return answers
+
+
+def _wrong(shard: dict[str, Tensor], width: int | None, vocab_size: int | None) -> str | None:
+    """What is wrong with a shard, if anything; width and vocab_size as the target has them, None where not known."""
+    for name, dims in TENSORS.items():
+        if name not in shard or shard[name].ndim != dims or shard[name].is_floating_point() != (name == "features"):
+            return f"it holds no {name}"
+    tokens, features = shard["tokens"], shard["features"]
+    lengths, prompts, categories = (shard[name] for name in ("lengths", "prompt_lengths", "categories"))
+    if not 0 < len(lengths) == len(prompts) == len(categories) or not len(tokens) == len(features) == lengths.sum():
+        return "its parts are of different lengths"
+    if (
+        prompts.min() < 1
+        or (prompts > lengths).any()
+        or not 0 <= categories.min() <= categories.max() < len(CATEGORIES)
+    ):
+        return "its answers are none"
+    if width is not None and features.shape[1] != width:
+        return f"its features are {features.shape[1]} wide, not {width}; were --layers others?"
+    if tokens.min() < 0 or (vocab_size is not None and tokens.max() >= vocab_size):
+        return "its tokens are not the target's"
+    return None
 
 
 @dataclass(frozen=True)

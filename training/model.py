@@ -29,6 +29,8 @@ from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     target_fingerprint,
 )
 
+SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size")
+
 
 def spec_for_target(
     target: PreTrainedModel,
@@ -39,6 +41,10 @@ def spec_for_target(
 ) -> FeatureDraftSpec:
     """Shaped like one layer of `target`; by default it reads at 1/5, 1/2 and 4/5 of the depth and at the end."""
     config = target.config.get_text_config()
+    for size in SIZES:
+        if not isinstance(getattr(config, size, None), int):
+            kind = type(target).__name__
+            raise BadInput(f"{kind} says no {size}, and a draft is shaped like its layers; name another --target")
     depth = config.num_hidden_layers
     heads = config.num_attention_heads
     layers = layers or tuple(sorted({max(1, depth // 5), max(1, depth // 2), max(1, depth * 4 // 5), depth}))
@@ -140,10 +146,14 @@ class FeatureDraftModel(nn.Module):
         Raises:
             BadInput: it belongs to another target, or reads other layers.
         """
-        mine, its = self.spec, other.spec
-        if (its.target_hash, its.layers) != (mine.target_hash, mine.layers):
-            raise BadInput(
-                f"{path} belongs to {its.target_name} ({its.target_hash}) and reads its layers {its.layers}; this one "
-                f"is for {mine.target_name} ({mine.target_hash}), layers {mine.layers}: the two must agree"
-            )
+        check_related(other.spec, self.spec, path)
         self.load_state_dict({**other.tensors, "token_ids": self.token_ids})
+
+
+def check_related(its: FeatureDraftSpec, mine: FeatureDraftSpec, path: Path | str) -> None:
+    """BadInput if the draft at `path` belongs to another target than mine, or reads other layers."""
+    if (its.target_hash, its.layers) != (mine.target_hash, mine.layers):
+        raise BadInput(
+            f"{path} belongs to {its.target_name} ({its.target_hash}) and reads its layers {its.layers}; this one "
+            f"is for {mine.target_name} ({mine.target_hash}), layers {mine.layers}: the two must agree"
+        )

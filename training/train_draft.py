@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from loguru import logger
@@ -31,125 +30,37 @@ from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.harness.command import Parser, command, entry
-from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output, write_whole
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
-from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
+from models.tt_transformers.demo.speculative_decoding.harness.command import command, entry, shown
+from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import make_console, styled
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, target_fingerprint
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, load_model
 from training.answers import AnswerOptions, end_tokens, make_shard, read_shard
+from training.arguments import name_of, parse_arguments, shard_paths
+from training.checkpoint import TrainingState
 from training.data import Answer, load_answers
 from training.distillation import Teacher, measure_acceptance
-from training.model import FeatureDraftModel, spec_for_target
+from training.files import written
+from training.model import FeatureDraftModel, check_related, spec_for_target
 from training.prompts import CATEGORIES, demo_prompts
 from training.texts import documentation_texts
 from training.trainer import (
     Trainer,
     TrainingOptions,
-    TrainingState,
+    check_target,
     choose_vocabulary,
     initial_draft,
 )
 
-PLAIN_PER_SHARD, TEXT_PER_SHARD, READ_PER_SHARD = 192, 128, 500
-HELD_OUT = (120, 80)  # prompts of the validation shard: plain, about a text
-EXAMPLES = """
-examples:
-  the draft that --pair smollm2 uses (CPU; about an hour on two free cores):
-    python -m training.train_draft --target embedded:SmolLM2-135M-Instruct --work work \\
-        --output feature-draft.safetensors
-
-  one for Llama-3.1-8B on a GPU (bf16 needs 16 GB for the target; a shard holds 1.6 GB of features):
-    python -m training.train_draft --target meta-llama/Llama-3.1-8B-Instruct --device cuda --shards 60 \\
-        --draft-vocabulary 32768 --learning-rate 1e-3 --work llama-draft \\
-        --output llama-3.1-8b-feature-draft.safetensors
-"""
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; see --help."""
-    parser = Parser(
-        prog="python -m training.train_draft",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--target", default=EMBEDDED, help="Hugging Face id, folder, or %(default)s (the default)")
-    add("--work", type=Path, required=True, help="folder for shards, checkpoints, learning curve")
-    add("--output", type=Path, required=True, help="the draft file to write (safetensors)")
-    add("--name", help="the target's name as the file will give it (default: the last part of --target)")
-    add("--device", default="cpu", choices=["cpu", "cuda"])
-    add(
-        "--dtype",
-        default="bfloat16",
-        choices=list(DTYPES),
-        help="in which the target answers and the draft computes while it learns; float32 is faster on a CPU without "
-        "bfloat16 matrix units (default: %(default)s)",
-    )
-    add(
-        "--layers",
-        type=int,
-        nargs="+",
-        help="the target's hidden layers to read, its last one last (default: four, spread)",
-    )
-    add("--shards", type=int, default=16, help="answer shards of 320 prompts (default: %(default)s)")
-    add("--reading-shards", type=int, default=4, help="documentation shards of 500 texts (default: %(default)s)")
-    add("--prompts-per-shard", type=int, nargs=2, default=[PLAIN_PER_SHARD, TEXT_PER_SHARD], metavar=("PLAIN", "TEXT"))
-    add("--held-out-prompts", type=int, nargs=2, default=list(HELD_OUT), metavar=("PLAIN", "TEXT"))
-    add("--new-tokens", type=int, default=160, help="tokens per answer (default: %(default)s)")
-    add(
-        "--draft-vocabulary",
-        type=int,
-        default=8192,
-        help="how many of the target's ids it can draft (default: %(default)s)",
-    )
-    add("--start-from", type=Path, metavar="DRAFT", help="a draft of the same target and layers to go on from")
-    add("--epochs", type=int, default=4)
-    add("--tokens-per-batch", type=int, default=6144)
-    add("--learning-rate", type=float, default=2e-3)
-    add("--seed", type=int, default=2026)
-    add("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    return checked(parser.parse_args(arguments))
-
-
-LEAST = {
-    **dict.fromkeys(("shards", "new_tokens", "draft_vocabulary", "epochs", "tokens_per_batch", "threads"), 1),
-    **dict.fromkeys(("reading_shards", "seed"), 0),
-}
-
-
-def checked(args: argparse.Namespace) -> argparse.Namespace:
-    """The same, its output and its work folder ready; BadInput names the option, the limit and what to do."""
-    for name, least in LEAST.items():
-        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
-        if value is not None and not least <= value < 2**63:
-            raise BadInput(f"{option} is {value}; it must be at least {least}, and below 2**63")
-    if not 0.0 < args.learning_rate < math.inf:
-        raise BadInput(f"--learning-rate is {args.learning_rate}; give a positive number, such as 2e-3")
-    for name in ("prompts_per_shard", "held_out_prompts"):
-        counts = getattr(args, name)
-        if min(counts) < 0 or not sum(counts):
-            raise BadInput(f"--{name.replace('_', '-')} is {counts}; give two numbers of at least 0, not both 0")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: this PyTorch finds no CUDA device; use --device cpu")
-    if args.start_from is not None:
-        FeatureDraft.load(args.start_from)
-    try:
-        args.work.mkdir(parents=True, exist_ok=True)
-        checked_output("--work", args.work / "report.json")
-    except OSError as error:
-        raise BadInput(f"--work {args.work} cannot be a folder to write in ({error.strerror}); name another") from error
-    checked_output("--output", args.output, make_folders=True)
-    return args
+READ_PER_SHARD = 500
 
 
 def claim_folder(folder: Path, target: PreTrainedModel) -> None:
     """BadInput if what lies in the work folder was made with another target: its features would be learned as ours."""
     mark, found = target_fingerprint(target), folder / "target.txt"
-    if found.exists() and found.read_text("utf-8").strip() != mark:
+    if found.exists() and found.read_bytes().strip() != mark.encode():
         raise BadInput(f"--work {folder} holds the shards and checkpoints of another target; name another folder")
-    found.write_text(mark + "\n", "utf-8")
+    write_whole(found, mark + "\n", "--work")
 
 
 def make_data(
@@ -160,8 +71,6 @@ def make_data(
     console: Console,
 ) -> tuple[list[Answer], list[Answer]]:
     """Write the shards that are missing; returns (training, held-out) answers."""
-    folder = args.work / "shards"
-    folder.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {"excluded": demo_prompts(), "eos_ids": end_tokens(target)}
     options = AnswerOptions(new_tokens=args.new_tokens)
     greedy = AnswerOptions(new_tokens=args.new_tokens, sampled_every=0)
@@ -179,12 +88,13 @@ def make_data(
             path, target, tokenizer, layers, part, options=options, progress=progress
         )
 
-    jobs.append((folder / "held-out.safetensors", answering(args.seed, True)))
-    jobs += [(folder / f"answers-{i:04d}.safetensors", answering(args.seed + i, False)) for i in range(args.shards)]
+    held_out, *paths = shard_paths(args)
+    jobs.append((held_out, answering(args.seed, True)))
+    jobs += [(path, answering(args.seed + i, False)) for i, path in enumerate(paths[: args.shards])]
     texts = documentation_texts(args.reading_shards * READ_PER_SHARD, args.seed) if args.reading_shards else []
-    for i in range(args.reading_shards):
-        part = texts[i * READ_PER_SHARD : (i + 1) * READ_PER_SHARD]
-        jobs.append((folder / f"reading-{i:04d}.safetensors", reading(part)))
+    for i, path in enumerate(paths[args.shards :]):
+        if part := texts[i * READ_PER_SHARD : (i + 1) * READ_PER_SHARD]:
+            jobs.append((path, reading(part)))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("answers of the target", total=len(jobs), note="")
@@ -199,7 +109,9 @@ def make_data(
             if not path.exists():
                 job(path, count)
             progress.advance(task)
-    return load_answers([path for path, _ in jobs[1:]]), load_answers([jobs[0][0]])
+    config = target.config.get_text_config()
+    sizes = {"width": len(layers) * config.hidden_size, "vocab_size": config.vocab_size}
+    return load_answers([path for path, _ in jobs[1:]], **sizes), load_answers([held_out], **sizes)
 
 
 def train(
@@ -217,8 +129,7 @@ def train(
     written = [answer for answer in training if answer.category != "reading"]
     vocab_size = target.config.get_text_config().vocab_size
     ids = choose_vocabulary(written, args.draft_vocabulary, vocab_size, sorted(end_tokens(target)))
-    name = args.name or args.target.rstrip("/").split("/")[-1].split(":")[-1]
-    spec = spec_for_target(target, ids, layers=layers, name=name)
+    spec = spec_for_target(target, ids, layers=layers, name=name_of(args))
     draft = initial_draft(target, spec, ids, training, seed=args.seed)
     if args.start_from is not None:
         draft.take_weights(FeatureDraft.load(args.start_from), args.start_from)
@@ -243,7 +154,10 @@ def train(
             console.print(
                 f"epoch {state.epoch}: loss {sum(recent) / len(recent):.3f}, held out P(accept d_k) = {rates}"
             )
-            plot_learning_curve(state, args.work / "learning_curve.png")
+            try:
+                plot_learning_curve(state, args.work / "learning_curve.png")
+            except BadInput as error:  # a training does not end for its picture
+                logger.warning(shown(str(error)))
 
         best = trainer.run(
             training,
@@ -266,13 +180,14 @@ def plot_learning_curve(state: TrainingState, path: Path) -> None:
         right.plot(range(1, len(rates) + 1), rates, marker="o", label=f"d_{k}")
     right.set(xlabel="epoch", ylabel="P(accepted | earlier accepted)", ylim=(0, 1), title="held out")
     right.legend()
-    figure.savefig(path, dpi=120)
+    with written(path) as partial:
+        figure.savefig(partial, dpi=120, format="png")
 
 
 def validate(
-    draft: FeatureDraftModel, teacher: Teacher, held_out: list[Answer], console: Console
-) -> dict[str, list[float]]:
-    """Print and return P(accept d_k | earlier accepted), k = 1 to 3, of each category of the held-out answers."""
+    draft: FeatureDraftModel, teacher: Teacher, held_out: list[Answer]
+) -> tuple[dict[str, list[float]], Table]:
+    """P(accept d_k | earlier accepted), k = 1 to 3, of each category of the held-out answers; and as a table."""
     table = Table(
         "category", "tokens", "d_1", "d_2", "d_3", title="held-out prompts: templates and topics not met in training"
     )
@@ -285,28 +200,33 @@ def validate(
         rates = (counts[:, 0] / counts[:, 1].clamp_min(1)).tolist()
         results[category] = [round(rate, 4) for rate in rates]
         table.add_row(category, str(int(counts[0, 1])), *(f"{rate:.3f}" for rate in rates))
-    console.print(table)
-    return results
+    return results, table
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 if something asked for cannot be done."""
-    args = parse_arguments(arguments)
-    console = Console()
+    args = parse_arguments(arguments, __doc__)
+    console = cast(Console, make_console())  # rich is there: this file imports it
     if args.threads:
         torch.set_num_threads(args.threads)
     target, tokenizer = load_model(args.target, device=args.device, dtype=args.dtype)
+    spec = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers), name=name_of(args))
+    check_target(target, spec)
+    if args.start_from is not None:
+        check_related(FeatureDraft.load(args.start_from).spec, spec, args.start_from)
     claim_folder(args.work, target)
-    layers = spec_for_target(target, torch.arange(1), layers=args.layers and tuple(args.layers)).layers
-    training, held_out = make_data(args, target, tokenizer, layers, console)
-    draft, teacher, state = train(args, target, training, held_out, layers, console)
-    results = validate(draft, teacher, held_out, console)
+    training, held_out = make_data(args, target, tokenizer, spec.layers, console)
+    draft, teacher, state = train(args, target, training, held_out, spec.layers, console)
+    results, table = validate(draft, teacher, held_out)
     answered = sum(len(answer.tokens) - answer.prompt_length for answer in training)
     notes = {"held_out": json.dumps(results), "trained_tokens": str(answered), "seed": str(args.seed)}
-    draft.save(args.output, notes=notes)
     report = {"held_out": results, "trained_tokens": answered, "epochs": state.epoch, "learning_curve": state.accepted}
-    write_whole(args.work / "report.json", json.dumps(report, indent=1), "--work")
+    try:
+        draft.save(args.output, notes=notes)
+    finally:  # whatever became of the file
+        write_whole(args.work / "report.json", json.dumps(report, indent=1), "--work")
+        console.print(table)
     console.print(styled(f"wrote {args.output} and {args.work / 'report.json'}"))
     return 0
 

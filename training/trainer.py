@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftSpec, frozen_rows
+from training.checkpoint import Checkpoint, TrainingState
 from training.data import Answer, batch_groups, collate
 from training.distillation import (
     Teacher,
@@ -47,18 +47,6 @@ class TrainingOptions:
             raise BadInput(f"rollout_from {self.rollout_from} is a fraction of the training, from 0 to 1")
 
 
-@dataclass
-class TrainingState:
-    """Where a training stands; saved after every epoch and resumed from."""
-
-    epoch: int = 0
-    best: float = -1.0
-    losses: list[float] = field(default_factory=list)  # one per step, nats per token of the first drafted token
-    accepted: list[list[float]] = field(
-        default_factory=list
-    )  # per epoch: held-out P(accept d_k | earlier accepted), k = 1, 2, 3
-
-
 def choose_vocabulary(answers: Sequence[Answer], size: int, vocab_size: int, always: Sequence[int] = ()) -> Tensor:
     """The `size` ids that the answers use most, ascending; ties, and ids never seen, in the tokenizer's order."""
     counts = torch.zeros(vocab_size)
@@ -68,16 +56,27 @@ def choose_vocabulary(answers: Sequence[Answer], size: int, vocab_size: int, alw
     return counts.sort(descending=True, stable=True).indices[: min(size, vocab_size)].sort().values
 
 
+def check_target(target: PreTrainedModel, spec: FeatureDraftSpec) -> None:
+    """BadInput if no draft of this shape can learn from the target."""
+    depth, decoder = target.config.get_text_config().num_hidden_layers, target.get_decoder()
+    if spec.layers[-1] != depth:
+        raise BadInput(f"layers {spec.layers}: the last must be {depth}, whose state is the teacher; see --layers")
+    kind, remedy = type(target).__name__, "name a --target that is built like Llama"
+    frequencies = getattr(getattr(decoder, "rotary_emb", None), "inv_freq", None)
+    if frequencies is None:
+        raise BadInput(f"{kind} has no rotary position embedding, which the draft's layer shares; {remedy}")
+    if frequencies.shape != (spec.head_dim // 2,):
+        raise BadInput(f"{kind} rotates only a part of its heads, and the draft's layer all of them; {remedy}")
+    if not hasattr(decoder, "layers") or not hasattr(decoder, "norm"):
+        raise BadInput(f"{kind} has no decoder layers and final norm, from which the draft starts; {remedy}")
+
+
 def initial_draft(
     target: PreTrainedModel, spec: FeatureDraftSpec, token_ids: Tensor, answers: Sequence[Answer], *, seed: int
 ) -> FeatureDraftModel:
     """An untrained draft: the target's last decoder layer (as far as shapes agree), random input from features."""
-    config = target.config.get_text_config()
-    if spec.layers[-1] != config.num_hidden_layers:
-        raise BadInput(f"layers {spec.layers}: the last must be {config.num_hidden_layers}, whose state is the teacher")
+    check_target(target, spec)
     decoder = target.get_decoder()
-    if not hasattr(decoder, "rotary_emb"):
-        raise BadInput(f"{type(target).__name__} has no rotary position embedding, which the draft's layer shares")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         draft = FeatureDraftModel(spec, token_ids, decoder.rotary_emb.inv_freq.detach().cpu())
@@ -115,17 +114,19 @@ class Trainer:
             torch.optim.Muon(matrices, lr=options.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(vectors, lr=options.learning_rate, weight_decay=0.0),
         ]
-        self.checkpoint = folder / "training.pt"
+        self._memories = [({"momentum_buffer"}, matrices), ({"step", "exp_avg", "exp_avg_sq"}, vectors)]
+        self._best = self._draft_state()
 
     def resume(self) -> bool:
-        """Load the last checkpoint, if there is one."""
-        if not self.checkpoint.exists():
+        """Load the last checkpoint, if there is one; BadInput if it is damaged or of another training."""
+        saved = Checkpoint.load(self.folder)
+        if saved is None:
             return False
-        saved = torch.load(self.checkpoint, map_location=self.teacher.rows.device, weights_only=True)
-        self.draft.load_state_dict(saved["draft"])
-        for optimizer, state in zip(self.optimizers, saved["optimizers"]):
-            optimizer.load_state_dict(state)
-        self.state = TrainingState(**saved["state"])
+        saved.check_fits(self.folder, self._best, self._memories)
+        self.draft.load_state_dict(saved.draft)
+        for optimizer, remembered in zip(self.optimizers, saved.optimizers, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered["state"]})
+        self.state, self._best = saved.state, dict(saved.best)
         return True
 
     def run(
@@ -156,14 +157,24 @@ class Trainer:
                 for optimizer in self.optimizers:
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
+                self._check_finite(losses[0][1])
                 self.state.losses.append(losses[0][1])
                 after_step((epoch + (index + 1) / len(groups)) / options.epochs, self.state.losses[-1])
+            self._check_finite(sum(float(p.detach().sum()) for p in self.draft.parameters()))
             self.state.epoch += 1
             self._finish_epoch(held_out)
             after_epoch(self.state)
-        best = torch.load(self.folder / "best.pt", map_location=self.teacher.rows.device, weights_only=True)
-        self.draft.load_state_dict(best)
+        self.draft.load_state_dict(self._best)
         return self.draft.eval()
+
+    def _check_finite(self, value: float) -> None:
+        if not math.isfinite(value):
+            where = f"epoch {self.state.epoch + 1} of the training left the finite numbers"
+            raise BadInput(f"{where}; lower --learning-rate (what epochs before it have learned is in {self.folder})")
+
+    def _draft_state(self) -> dict[str, Tensor]:
+        """A copy of the draft as it stands."""
+        return {name: value.detach().cpu().clone() for name, value in self.draft.state_dict().items()}
 
     def _set_learning_rate(self, rate: float) -> None:
         for optimizer in self.optimizers:
@@ -174,14 +185,12 @@ class Trainer:
         counts = measure_acceptance(self.draft.eval(), self.teacher, held_out)
         rates = (counts[:, 0] / counts[:, 1].clamp_min(1)).tolist()
         self.state.accepted.append(rates)
-        if rates[0] > self.state.best:
-            self.state.best = rates[0]
-            torch.save(self.draft.state_dict(), self.folder / "best.pt")
-        saved: dict[str, Any] = {"draft": self.draft.state_dict(), "state": vars(self.state)}
-        saved["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(saved, partial)
-        partial.replace(self.checkpoint)
+        draft, improved = self._draft_state(), rates[0] > self.state.best
+        if improved:
+            self.state.best, self._best = rates[0], draft
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        checkpoint = Checkpoint(draft=draft, best=self._best, optimizers=optimizers, state=self.state)
+        checkpoint.save(self.folder, improved=improved)
 
 
 def _schedule(fraction: float, warmup: float) -> float:

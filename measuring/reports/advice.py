@@ -42,10 +42,11 @@ def recommendation(runs: Sequence[Run]) -> str:
             f"which is not more than {1 + NOISE:.2f}x."
         )
     arms = "1 measured arm" if len(judged) == 1 else f"{len(judged)} measured arms"
+    chosen = usual.label if usual.made else NOT_MEASURED
     return (
         f"Recommendation: speculate with {best.label}: {speed:.2f}x measured ({spread(best)}), the fastest of {arms} "
-        f"on these very prompts; the arm that the demo chooses by itself ({usual.label}) reached "
-        f"{usual.get('summary', 'speedup'):.2f}x."
+        f"on these very prompts; the arm that the demo chooses by itself ({chosen}) reached "
+        f"{measured(usual.get('summary', 'speedup'), '{:.2f}x')}."
     )
 
 

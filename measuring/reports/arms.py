@@ -181,14 +181,14 @@ def auto_by_category(runs: Sequence[Run]) -> Table:
     rows = []
     for auto in (run for run in arms if run.k == "auto"):
         fixed = [run for run in arms if run.get("drafter") == auto.get("drafter") and run.k.isdecimal()]
-        for category in [*_categories([auto]), "all"]:
+        for category in [*_categories([auto]), None]:
             speed = auto.speedup_of(_of(auto.rows, category))
             others = [(run.speedup_of(part), run.k) for run in fixed if same_text(part := _of(run.rows, category))]
             best, k = max([(1.0, "0"), *(one for one in others if one[0] is not None)])
             share = ratio(speed, best) if same_text(_of(auto.rows, category)) else None
             rows.append(
                 (
-                    f"{auto.get('drafter')}: {category}",
+                    f"{auto.get('drafter')}: {'all' if category is None else category}",
                     f"{best:.2f}x (K = {k})" if fixed else NOT_MEASURED,
                     measured(speed, "{:.2f}x"),
                     measured(share, "{:.2f}"),
@@ -204,8 +204,9 @@ def _categories(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(row["category"] for run in runs for row in run.rows))
 
 
-def _of(rows: Sequence[Row], category: str) -> list[Row]:
-    return [row for row in rows if category in (row["category"], "all")]
+def _of(rows: Sequence[Row], category: str | None) -> list[Row]:
+    """Those of the category; None: all."""
+    return [row for row in rows if category in (row["category"], None)]
 
 
 def _request_speedup(rows: Sequence[Row], run: Run) -> float | None:

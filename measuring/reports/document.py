@@ -9,18 +9,32 @@ Texts are plain: whatever a prompt, a model or a category is called, none of it 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+import shutil
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-import rich.table
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
 
-from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
+from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
+    GUTTER,
+    WIDTH,
+    Column,
+    screen_table,
+    styled,
+)
 
 NOT_MEASURED = "not measured"
+HEADING_WIDTH = 12  # characters of a line of a heading on a terminal
+SHORTEST_NAME, USUAL_NAME = 12, 36  # ... of what is left of a name: however narrow it is, or before columns go
 LONG_CELL = 34  # characters; a column with a longer cell is prose
 # What Markdown would read inside a line: an underscore within a word, "<" before a blank and the like stay as they are.
-ACTING = re.compile(r"[\\`*\[\]~#|]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+ACTING = re.compile(
+    r"[\\`*\[\]~#|]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|:(?=//)|(?<=www)\.", re.IGNORECASE
+)
 ACTING_FIRST = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=[-+=>]))")  # ... and what it would read at the start of a block
 
 
@@ -106,11 +120,33 @@ def _block(text: str) -> str:
     return ACTING_FIRST.sub(r"\1\\", _inline(text.strip()))
 
 
-def report_table(table: Table, title: str) -> rich.table.Table:
-    """The table on a terminal."""
-    on_screen = rich.table.Table(title=styled(title), title_justify="left")
-    for column, header in enumerate(table.headers):
-        on_screen.add_column(styled(header), justify="right" if column else "left")
-    for row in table.rows:
-        on_screen.add_row(*map(styled, row))
-    return on_screen
+def report_table(table: Table, title: str, ranks: Mapping[str, int] = MappingProxyType({})) -> Text | str:
+    """The table on a terminal; "-" is not measured. Where it is narrow, the columns of the highest rank (by their
+    headers) are left out; what then is too long is the names.
+    """
+    columns = [Column(_heading(header), header, rank=ranks.get(header, 0)) for header in table.headers]
+    rows = [
+        {header: None if cell == NOT_MEASURED else cell for header, cell in zip(table.headers, row)}
+        for row in table.rows
+    ]
+    name, *figures = columns
+    screen = shutil.get_terminal_size((WIDTH, 24)).columns
+    sizes = {
+        column: max(map(cell_len, [*column.heading.split("\n"), *map(column.cell, rows)])) + GUTTER
+        for column in figures
+    }
+    beside_all = screen - sum(sizes.values())
+    beside_needed = screen - sum(size for column, size in sizes.items() if not column.rank)
+    for row in rows:
+        row[name.key] = _cut(name.cell(row), max(SHORTEST_NAME, min(beside_needed, max(beside_all, USUAL_NAME))))
+    return styled(screen_table(title, columns, rows))
+
+
+def _heading(text: str) -> str:
+    """In short lines; an option's name breaks behind its underscores, and whose it is stands in the title."""
+    words = text.removeprefix("transformers: ").replace("_", "_ ")
+    return "\n".join(line.replace("_ ", "_") for line in textwrap.wrap(words, HEADING_WIDTH, break_long_words=False))
+
+
+def _cut(name: str, room: int) -> str:
+    return name if cell_len(name) <= room else set_cell_size(name, room - 3) + "..."

@@ -98,10 +98,15 @@ def _prompts(run: Run) -> str:
     return f'<section>{heading}<p class="legend">{legend}</p>\n{articles}</section>'
 
 
-def _equality(identical: bool | None) -> str:
-    if identical is None:
+def _equality(row: Row) -> str:
+    """Where a text parts from plain decoding's, by how much the target's best next token won there."""
+    if row.get("identical") is None:
         return f"equality {NOT_MEASURED}"
-    return "equal to plain decoding" if identical else "NOT equal to plain decoding"
+    if row["identical"]:
+        return "equal to plain decoding"
+    place = measured(row.get("first_divergence"), "from token {} on")
+    gap = measured(row.get("divergence_top2_gap"), "{:.3f}")
+    return f"NOT equal to plain decoding ({place}; the target's two best logits there are {gap} apart)"
 
 
 def _prompt(number: int, row: Row) -> str:
@@ -110,7 +115,7 @@ def _prompt(number: int, row: Row) -> str:
             f"{measured(row.get('speedup'), '{:.2f}x')} speedup",
             f"{measured(row.get('acceptance_rate'), '{:.0%}')} accepted",
             f"{measured(row.get('tokens_per_round'), '{:.2f}')} tokens per round",
-            _equality(row.get("identical")),
+            _equality(row),
         )
     )
     return (
@@ -125,7 +130,8 @@ def _coloured(row: Row) -> str:
     texts, origins = row.get("token_texts"), row.get("origins") or []
     if not texts or len(texts) != len(origins):
         return f"{html.escape(row.get('text') or '')} <em>(where each token came from: {NOT_MEASURED})</em>"
-    sources = row.get("sources") or [""] * len(texts)
+    sources = row.get("sources") or []
+    sources = sources if len(sources) == len(texts) else [""] * len(texts)
     return "".join(
         f'<span class="{origin}" title="{html.escape(f"{origin} {source}".strip())}">{html.escape(text)}</span>'
         for text, origin, source in zip(texts, map(html.escape, origins), sources, strict=True)

@@ -47,7 +47,7 @@ DPI = 110
 def draw(plot: Callable[..., Figure | None], png: Path, *arguments: object) -> str | None:
     """Write `plot(*arguments)` as a PNG; returns its SVG for a page, None if there is nothing to draw."""
     with matplotlib.rc_context(DRAWING), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a category may hold any character, the font holds fewer
+        warnings.simplefilter("ignore", UserWarning)  # a name may hold any character, the font fewer; or be long
         figure = plot(*arguments)
         if figure is None:
             return None

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from measuring.break_even import best_choice
 from measuring.published_speeds import published_pairs
 from measuring.reports.advice import ALPHAS, PUBLISHED_KS, VERIFY_COSTS
+from measuring.reports.document import measured
 from measuring.reports.pictures import NEUTRAL, draw
 from measuring.reports.tables import acceptance_by_position
 from measuring.results import Run, one_at_a_time
@@ -25,6 +26,7 @@ PLAIN = "#8C8C8C"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
 MARKERS = "osD^v"
+LONGEST_NAME, MOST_BARS = 60, 60  # characters of a label; prompts or arms of a plot: a picture has an end
 
 
 def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -68,7 +70,8 @@ def _speedups(
     style: dict[str, Any],
 ) -> None:
     speeds = [run.get("summary", "speedup") for run in runs]
-    repeats = [run.get("summary", "speedup_runs") or [speed] for run, speed in zip(runs, speeds)]
+    timed = [[one for one in run.get("summary", "speedup_runs") or [] if one is not None] for run in runs]
+    repeats = [times or [speed] for times, speed in zip(timed, speeds)]
     below = [max(0.0, speed - min(times)) for speed, times in zip(speeds, repeats)]
     above = [max(0.0, max(times) - speed) for speed, times in zip(speeds, repeats)]
     axes.errorbar(places, speeds, yerr=(below, above), capsize=3, linewidth=2, elinewidth=1, label=labels[0], **style)
@@ -100,8 +103,9 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
 
 
 def speed_by_prompt(run: Run) -> Figure | None:
-    """Decode tok/s of every prompt, both arms."""
-    rows = [row for row in run.rows if row.get("decode_tps") is not None]
+    """Decode tok/s of every prompt (of very many, the first), both arms."""
+    measured_rows = [row for row in run.rows if row.get("decode_tps") is not None]
+    rows = measured_rows[:MOST_BARS]
     if not rows:
         return None
     figure, (axes,) = _new(7.6, 1.6 + 0.42 * len(rows))
@@ -115,11 +119,12 @@ def speed_by_prompt(run: Run) -> Figure | None:
             axes.annotate(
                 f"{row['speedup']:.2f}×", (max(ours[y], plain[y]), y), (5, 0), textcoords="offset points", va="center"
             )
-    axes.set_yticks(places, [f"{number}. {row['category']}" for number, row in enumerate(rows, start=1)])
+    axes.set_yticks(places, [f"{number}. {_name(row['category'])}" for number, row in enumerate(rows, start=1)])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max(*ours, *plain))
+    axes.set_xlim(0, 1.12 * max(*ours, *plain) or 1.0)
     axes.set(xlabel="decode tokens per second (number: speedup)")
-    axes.set_title("Decode speed by prompt", loc="left")
+    part = "" if len(rows) == len(measured_rows) else f", the first {len(rows)} of {len(measured_rows)}"
+    axes.set_title(f"Decode speed by prompt{part}", loc="left")
     axes.grid(axis="x")
     _legend_below(figure, axes)
     return figure
@@ -128,6 +133,7 @@ def speed_by_prompt(run: Run) -> Figure | None:
 def time_per_round(runs: Sequence[Run]) -> Figure | None:
     """Milliseconds of a round, split; the line is a plain decode step, and the number what a round emits."""
     runs = [run for run in one_at_a_time(runs) if run.get("summary", "time_split") and run.get("summary", "rounds")]
+    runs = runs[:MOST_BARS]
     if not runs:
         return None
     figure, (axes,) = _new(7.6, 1.9 + 0.36 * len(runs))
@@ -140,12 +146,12 @@ def time_per_round(runs: Sequence[Run]) -> Figure | None:
         axes.barh(range(len(runs)), widths, left=left, height=0.6, color=colour, label=part)
         left = [a + b for a, b in zip(left, widths)]
     steps = [step for step in (median(run.tpot("baseline_")) for run in runs) if step is not None]
-    end = max(left + steps)
+    end = max(left + steps) or 1.0  # an axis has a length
     if (step := median(steps)) is not None:
         axes.axvline(step, color=NEUTRAL, linestyle=(0, (1, 1)), linewidth=1.5, label="one plain decode step")
     for y, run in enumerate(runs):
-        emitted = run.get("summary", "tokens_per_round")
-        axes.annotate(f"{emitted:.2f} tokens", (1.04 * end, y), va="center")
+        emitted = measured(run.get("summary", "tokens_per_round"), "{:.2f} tokens")
+        axes.annotate(emitted, (1.04 * end, y), va="center")
     axes.set_yticks(range(len(runs)), ["nothing drafted" if run.k == "0" else run.label for run in runs])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.24 * end)
@@ -191,6 +197,12 @@ def _styles(runs: Sequence[Run]) -> dict[str | None, dict[str, Any]]:
     return {drafter: {"color": color, "marker": marker} for drafter, (color, marker) in zip(drafters, looks)}
 
 
+def _name(text: str) -> str:
+    """In one line, and short enough to leave room for the plot."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 3]}..."
+
+
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -200,7 +212,6 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path) -> dict[str, str]:
     """Draw what can be drawn: PNG files into `folder`, and SVGs by name. pairs: (slug, runs, headline run) of each."""
-    folder.mkdir(parents=True, exist_ok=True)
     wanted: list[tuple[str, Callable[..., Figure | None], tuple]] = [("llama_published", published_heat_map, ())]
     for slug, runs, usual in pairs:
         wanted += [

@@ -100,9 +100,9 @@ def best_to_worst(run: Run) -> Table:
         [
             name,
             row["category"] if row else NOT_MEASURED,
-            measured(row and row["decode_tps"], "{:.1f}"),
-            measured(row and row["acceptance_rate"], "{:.1%}"),
-            measured(row and row["speedup"], "{:.2f}x"),
+            measured(row and row.get("decode_tps"), "{:.1f}"),
+            measured(row and row.get("acceptance_rate"), "{:.1%}"),
+            measured(row and row.get("speedup"), "{:.2f}x"),
         ]
         for name, row in picks
     ]
@@ -155,7 +155,8 @@ def by_category(run: Run) -> Table:
     rows: list[Sequence[str]] = []
     for category in dict.fromkeys(row["category"] for row in run.rows):
         inside = [row for row in run.rows if row["category"] == category]
-        rate = ratio(sum(row["accepted"] for row in inside), sum(row["drafted"] for row in inside))
+        counted = [row for row in inside if None not in (row.get("accepted"), row.get("drafted"))]
+        rate = ratio(sum(row["accepted"] for row in counted), sum(row["drafted"] for row in counted))
         speed = measured(run.speedup_of(inside), "{:.2f}x")
         rows.append((category, str(len(inside)), measured(rate, "{:.1%}"), speed))
     return Table(["category", "prompts", "acceptance rate", "speedup"], rows or [[NOT_MEASURED] * 4])

@@ -20,7 +20,7 @@ from measuring.reports.document import (
     Table,
     measured,
 )
-from measuring.results import NOT_MADE, Results, Run, headline, slug
+from measuring.results import NOT_MADE, Results, Run, headline
 from models.tt_transformers.demo import speculative_decoding
 
 PROGRAM = "python -m models.tt_transformers.demo.speculative_decoding.speculative_demo"
@@ -42,7 +42,6 @@ def summary(results: Results) -> list[Section]:
     for pair in _measured_first(results, DOCUMENTED_PAIRS):
         runs = results.of(pair)
         run = headline(runs)
-        name = slug(pair)
         sections += [
             Section(_title(pair, run), [arms.by_arm(runs), _how_to_measure(pair, run), advice.recommendation(runs)]),
             Section(
@@ -54,6 +53,7 @@ def summary(results: Results) -> list[Section]:
             Section("Trade-offs: init time, memory, first token", [tables.trade_offs(run)], level=3),
         ]
         if run.made:
+            name = results.slug(pair)
             drawings = [
                 Plot(f"speedup_by_k_{name}", "Speedup by K, measured and predicted"),
                 Plot(f"acceptance_by_position_{name}", "Acceptance by position"),

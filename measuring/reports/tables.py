@@ -124,9 +124,8 @@ def by_k(run: Run) -> Table:
 
 def acceptance_by_position(run: Run) -> list[float]:
     """Entry j: rounds that accepted their (j+1)-th drafted token / rounds that drafted one."""
-    rounds = [
-        pair for row in run.rows for pair in zip(row.get("drafted_per_round", []), row.get("accepted_per_round", []))
-    ]
+    counts = [[row.get(f"{what}_per_round") or [] for what in ("drafted", "accepted")] for row in run.rows]
+    rounds = [pair for drafted, accepted in counts for pair in zip(drafted, accepted)]
     longest = max((drafted for drafted, _ in rounds), default=0)
     return [sum(a > j for _, a in rounds) / sum(d > j for d, _ in rounds) for j in range(longest)]
 

@@ -5,15 +5,18 @@
 
 import json
 import mmap
+import shutil
 
 import pytest
 from support.model_folder import save_tiny_model
+from support.tiny import tiny_llama
 
 from measuring.compare import main
 from measuring.line_up import line_up
 from measuring.report import main as report
 from models.tt_transformers.demo.speculative_decoding import acceptance
 from models.tt_transformers.demo.speculative_decoding.harness.record import provenance, token_texts
+from models.tt_transformers.demo.speculative_decoding.hf import loading
 from models.tt_transformers.demo.speculative_decoding.runner import resident_mb
 
 
@@ -140,6 +143,12 @@ def test_the_demos_own_arm_comes_first(tmp_path):
         (["--categories", "poems"], "'poems'"),
         (["-k", "4"], "--num-draft-tokens is not an option of compare"),
         (["--exact"], "--exact is not an option of compare"),
+        (["--k", "9" * 5000], "is neither a number from 0 to 31"),
+        (["--batch-sizes", "9" * 5000], "is not a number of at least 1"),
+        (["--batch-sizes", "1,4"], "there are 3 prompts, so 4 cannot run at once"),
+        (["--k", ""], "--k was given an empty text"),
+        (["--assistant", ""], "--assistant was given an empty text"),
+        (["--assistant", "/no/such"], "'/no/such' is neither a folder"),
         (["--backend", "tt"], "tt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -148,6 +157,41 @@ def test_bad_input_is_one_clear_error(more, named, target, prompts, tmp_path, ca
     assert main(arguments(*more, folder=tmp_path, target=target, prompts=prompts)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and named in error
+
+
+def test_an_assistant_of_other_tokens_is_refused_before_a_model_is_loaded(
+    target, prompts, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", None)
+    other = save_tiny_model(tmp_path / "other", extra_tokens=("é",))
+    assert main(arguments("--assistant", other, folder=tmp_path, target=target, prompts=prompts)) == 2
+    error = capsys.readouterr().err
+    assert f"--assistant: {other} cannot draft for {target}" in error and "drop --assistant" in error
+
+
+def test_an_assistant_that_transformers_refuses_is_left_out(target, prompts, tmp_path, capsys):
+    """The same tokenizer over a wider output layer, as large models of a family have."""
+    wider = shutil.copytree(target, tmp_path / "wider")
+    tiny_llama(1, vocab=104).save_pretrained(wider)
+    more = ("--assistant", wider, "--k", "2", "--repeat", "1")
+    assert main(arguments(*more, folder=tmp_path, target=target, prompts=prompts)) == 0
+    peers = [peer["peer"] for peer in json.loads((tmp_path / "c.json").read_text())["peers"]]
+    assert peers == ["generate", "prompt_lookup_num_tokens=2"]
+    assert "left out" in capsys.readouterr().err
+
+
+def test_peers_stop_where_the_arms_do(target, prompts, tmp_path):
+    more = ("--max-seq-len", "20", "--max-new-tokens", "60", "--k", "02,2", "--repeat", "1")
+    assert main(arguments(*more, folder=tmp_path, target=target, prompts=prompts)) == 0
+    record = json.loads((tmp_path / "c.json").read_text())
+    assert [peer["summary"]["identical"] for peer in record["peers"]] == [3, 3]
+    assert [run["arm"] for run in record["runs"]] == ["prompt-lookup, K = 2, 1 at once"]  # 02 is 2
+
+
+def test_a_file_that_is_read_is_not_written_over(target, prompts, tmp_path, capsys):
+    before = prompts.read_text()
+    assert main([*arguments(folder=tmp_path, target=target, prompts=prompts), "--json", str(prompts)]) == 2
+    assert "this very file is read" in capsys.readouterr().err and prompts.read_text() == before
 
 
 def test_json_is_required(target, capsys):

@@ -160,6 +160,15 @@ def test_two_models_over_a_text(tmp_path, capsys):
         (["--pair", "llama-1b-3b", "--target-tps", "nan", "--draft-tps", "3"], "both are positive"),
         (["--pair", "llama-1b-3b", "--max-tokens", "-5"], "--max-tokens -5"),
         (["--pair", ""], "--pair was given an empty text"),
+        (["--pair", "llama-1b-3b", "--device", "bogus"], "--device bogus is not known"),
+        (["--pair", "llama-1b-3b", "--device", "meta"], "--device meta is not known"),
+        (["--pair", "llama-1b-3b", "--dtype", "int3"], "--dtype int3 is not known"),
+        (["--pair", "llama-1b-3b", "--k", "9" * 5000], "is not a number from 1 to 31"),
+        (["--pair", "llama-1b-3b", "--tt-metal", "a" * 300], "there is no folder"),
+        (["--pair", "llama-1b-3b", "--text", "a" * 300], "cannot be read"),
+        (["--pair", "llama-1b-3b", "--text", "x", "--tt-metal", "y"], "--text and --tt-metal were given"),
+        (["--pair", "llama-1b-3b", "--target-tps", "1e300", "--draft-tps", "1e-300"], "too far"),
+        (["--target-refpt", "x.refpt", "--draft-refpt", ""], "--draft-refpt was given an empty text"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -169,15 +178,95 @@ def test_bad_input_is_one_clear_error(arguments, named, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1 and named in error
 
 
-def test_a_file_that_is_no_reference_output(tmp_path):
-    (tmp_path / "x.refpt").write_bytes(b"not a zip")
-    torch.save({"tokens": torch.zeros(3)}, tmp_path / "y.refpt")
-    for name in ("x.refpt", "y.refpt"):
-        with pytest.raises(BadInput, match=f"{name} is not a reference output"):
-            read_refpt(tmp_path / name)
+class Code:
+    """What runs where a pickle of it is loaded without care."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("it-ran"),))
+
+
+WHOLE = {"top5_tokens": TARGET.top5, "reference_tokens": TARGET.text[None]}
+
+
+@pytest.mark.parametrize(
+    "content, named",
+    [
+        (b"", "EOFError"),
+        (b"not a zip", "torch cannot read it"),
+        (b"PK\x03\x04" + bytes(60), "torch cannot read it"),
+        ([1], "no top5_tokens"),
+        ({"tokens": torch.zeros(3)}, "no top5_tokens"),
+        ({**WHOLE, "reference_tokens": None}, "no reference_tokens"),
+        ({**WHOLE, "top5_tokens": TARGET.top5 * float("nan")}, "no top5_tokens that are whole numbers"),
+        ({**WHOLE, "top5_tokens": "x"}, "no top5_tokens"),
+        ({**WHOLE, "top5_tokens": TARGET.top5.to("meta")}, "torch cannot read it"),
+        ({**WHOLE, "top5_tokens": TARGET.top5[:, :3]}, "each row holds 5"),
+        ({**WHOLE, "top5_tokens": TARGET.top5[:, :0]}, "each row holds 5"),
+        ({"top5_tokens": TARGET.top5[:0], "reference_tokens": TARGET.text[None, :1]}, "one at least"),
+        ({**WHOLE, "code": Code()}, "UnpicklingError"),
+    ],
+    ids=str,
+)
+def test_a_file_that_is_no_reference_output(content, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "x.refpt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    assert main(["--target-refpt", str(file), "--draft-refpt", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert f"error: {file} is not a reference output" in error and named in error and error.count("\n") == 1
+    assert "make it again" in error and not Path("it-ran").exists()
+
+
+def test_a_cut_reference_output(tmp_path):
+    """Wherever it ends."""
+    torch.save(WHOLE, tmp_path / "whole.refpt")
+    whole = (tmp_path / "whole.refpt").read_bytes()
+    for size in range(0, len(whole), 97):
+        (tmp_path / "cut.refpt").write_bytes(whole[:size])
+        with pytest.raises(BadInput, match="cut.refpt is not a reference output"):
+            read_refpt(tmp_path / "cut.refpt")
+    with pytest.raises(BadInput, match="is not a reference output: Is a directory"):
+        read_refpt(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "case, named",
+    [
+        ("draft", "'/no/such' is neither a folder"),
+        ("tokenizer", "cannot draft for"),
+        ("empty", "has 0 tokens; at least 2"),
+        ("positions", "--max-tokens 5000 is more than the 512 positions"),
+        ("json", "this very file is read"),
+    ],
+)
+def test_no_model_is_loaded_for_what_cannot_be(case, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("measuring.estimate.load_model", None)
+    target, text = save_tiny_model(tmp_path / "target"), tmp_path / "text.txt"
+    other = save_tiny_model(tmp_path / "other", extra_tokens=("é",))
+    text.write_text("" if case == "empty" else "a text")
+    draft = {"draft": "/no/such", "tokenizer": other}.get(case, target)
+    more = {"positions": ["--max-tokens", "5000"], "json": ["--json", str(text)]}.get(case, [])
+    capsys.readouterr()
+    assert main(["--target", str(target), "--draft", str(draft), "--text", str(text), *more]) == 2
+    error = capsys.readouterr().err
+    assert named in error and error.count("\n") == 1 and text.exists()
 
 
 def test_published_c():
     assert published_pair("llama-1b-3b", "N150").c == pytest.approx(0.615, abs=5e-4)
     assert published_pair("llama-1b-8b", "N300").c == pytest.approx(0.417, abs=5e-4)
     assert DEVICES == ("N150", "N300", "T3K")
+
+
+def test_a_model_of_no_numbers_is_a_model_failure(tmp_path, capsys):
+    target = save_tiny_model(tmp_path / "target")
+    model = tiny_llama(3, vocab=98)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    model.save_pretrained(target)
+    (tmp_path / "text.txt").write_text("a text")
+    assert main(["--target", str(target), "--draft", str(target), "--text", str(tmp_path / "text.txt")]) == 1
+    assert f"error: {target} gives logits that are no numbers" in capsys.readouterr().err
