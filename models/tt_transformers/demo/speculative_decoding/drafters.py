@@ -80,7 +80,7 @@ class Drafter(Protocol):
 
     name: str
     feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
-    owner: object = None  # the generation that it was started for: a generator's mark
+    parts: Sequence[Drafter] = ()  # the drafters that it is made of; each remembers for itself
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
@@ -99,7 +99,7 @@ class Drafter(Protocol):
         return
 
     def close(self) -> None:
-        """Release what the drafter owns, and with it what it knows of a generation: `owner` is None afterwards."""
+        """Release what the drafter owns, and with it what it knows of a generation, which is nobody's afterwards."""
 
 
 class ModelDrafter(Drafter):
@@ -110,8 +110,9 @@ class ModelDrafter(Drafter):
     """
 
     def __init__(self, runner: ModelRunner) -> None:
-        self.runner = runner
-        self.name = runner.name
+        if not isinstance(runner, ModelRunner):
+            raise BadInput(f"a {type(runner).__name__} was given to draft with; open a runner of it (TorchModelRunner)")
+        self.runner, self.name, self.turns = runner, runner.name, runner.turns
         self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
@@ -171,6 +172,13 @@ class ModelDrafter(Drafter):
 
     def close(self) -> None:
         self.runner.close()
+
+
+def check_drafter(given: object) -> None:
+    """BadInput unless it is a drafter."""
+    if isinstance(given, type) or not hasattr(given, "propose"):
+        what = given.__name__ if isinstance(given, type) else type(given).__name__
+        raise BadInput(f"the drafter is a {what}; make one of it (ModelDrafter of a runner)")
 
 
 def check_fit(target: ModelRunner, drafter: Drafter) -> None:
