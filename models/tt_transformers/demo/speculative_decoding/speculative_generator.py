@@ -291,7 +291,9 @@ class SpeculativeGenerator:
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
         if not batch.begun:
-            raise BadInput("a generation that has not begun has no results; run prefill_both_models, or iterate its stream")
+            raise BadInput(
+                "a generation that has not begun has no results; run prefill_both_models, or iterate its stream"
+            )
         found, ttft_ns = [], batch.target_ttft_ns
         for user, sequence in enumerate(batch.sequences):
             rounds = [record for records in batch.rounds if (record := records[user]) is not None]

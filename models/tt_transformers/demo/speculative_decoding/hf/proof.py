@@ -33,6 +33,7 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 SHORTEST, LONGEST = 11, 40  # tokens that the proof's longer text has
 CANNOT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # how a forward fails that cannot do it
+MODES = ("training", "gradient_checkpointing")  # the caller's to choose; a view is always evaluated
 OWN_ATTENTION = ("eager", "sdpa", "flash_attention", "flex_attention")  # transformers' own, whose masks are the model's
 # What was proven of a model -> its configuration and structure then, and whether each user must go through it alone.
 _proven: WeakKeyDictionary[PreTrainedModel, tuple[Any, bool]] = WeakKeyDictionary()
@@ -132,10 +133,18 @@ def _hooks(module: nn.Module) -> list[Any]:
 
 
 def made_of(model: PreTrainedModel) -> tuple[Any, ...]:
-    """What a model is, to be compared: its configuration, modules, hooks and parameters, whose values may change."""
-    modules = [(name, type(module), list(map(id, _hooks(module)))) for name, module in model.named_modules()]
-    parameters = [(id(value), value.dtype, value.device) for value in model.parameters()]
-    return model.config.to_json_string(), modules, parameters
+    """What a model is, to be compared: its configuration, modules with their hooks, functions and settings, and its
+    parameters. What may change: their values, training or not, and what modules count."""
+    modules = [(type(module), _settings(module), list(map(id, _hooks(module)))) for module in model.modules()]
+    parameters = [(id(value), value.dtype) for value in model.parameters()]
+    return model.config.to_json_string(), modules, parameters, model.device
+
+
+def _settings(module: nn.Module) -> list[tuple[str, Any]]:
+    """Numbers and words as they are, functions by who they are: a forward that somebody put in its place is one."""
+    own = [(name, value) for name, value in vars(module).items() if name[0] != "_" and name not in MODES]
+    plain = [(name, value) for name, value in own if type(value) in (float, str, bool)]
+    return plain + [(name, id(value)) for name, value in own if callable(value)]
 
 
 def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
@@ -146,7 +155,9 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
     if not model.can_generate() or not isinstance(getattr(config, "vocab_size", None), int):
         raise BadInput(f"{kind} generates no text; give a causal LM (of transformers' ...ForCausalLM)")
     if getattr(model, "_is_stateful", False):
-        raise BadInput(f"{kind} carries a state from token to token, which no position leads back to; use another model")
+        raise BadInput(
+            f"{kind} carries a state from token to token, which no position leads back to; use another model"
+        )
     if not getattr(model, "_supports_attention_backend", False):
         raise BadInput(f"{kind} does not use transformers' attention interface, so no cache of it goes by position")
     _check_attention(model, config._attn_implementation or "eager")
@@ -169,6 +180,8 @@ def _check_attention(model: PreTrainedModel, name: str) -> None:
         raise BadInput(f"{kind} attends by {name!r}, which is none of {', '.join(OWN_ATTENTION)}; choose sdpa")
     interfaces = [value for space in spaces for value in space.values() if isinstance(value, AttentionInterface)]
     registered = [one[name] for one in (ALL_MASK_ATTENTION_FUNCTIONS, *interfaces) if name in one]
+    eager = [(space.get("eager_attention_forward"), space) for space in spaces if name == "eager"]
+    registered += [function for function, space in eager if getattr(function, "__globals__", space) is not space]
     for function in registered:
         if not _of_transformers(function):
             what = getattr(function, "__qualname__", type(function).__name__)
@@ -215,7 +228,9 @@ def _rounding(view: PositionalModel, longest: int, late: int) -> float:
         raise
     except CANNOT as error:
         reason = textwrap.shorten(str(error), 200)
-        raise BadInput(f"{kind} does not run as it is: {reason}; give a causal LM that generates") from error
+        raise BadInput(
+            f"{kind} does not run on tokens and their positions alone ({reason}); give a causal LM, loaded whole"
+        ) from error
     if not all(bool(logits.amax(-1).isfinite().all()) for logits in expected):
         return 0.0  # whoever uses it is told where
     cache = PositionalCache(max_seq_len=longest, whole=view.whole)
