@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class ModelDrafter(Drafter):
     """
 
     def __init__(self, runner: ModelRunner) -> None:
-        if not isinstance(runner, ModelRunner):
-            raise BadInput(f"a {type(runner).__name__} was given to draft with; open a runner of it (TorchModelRunner)")
+        check_kind("draft", runner, known_by="prefill", example="TorchModelRunner")
         self.runner, self.name, self.turns = runner, runner.name, runner.turns
         self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
@@ -172,13 +171,6 @@ class ModelDrafter(Drafter):
 
     def close(self) -> None:
         self.runner.close()
-
-
-def check_drafter(given: object) -> None:
-    """BadInput unless it is a drafter."""
-    if isinstance(given, type) or not hasattr(given, "propose"):
-        what = given.__name__ if isinstance(given, type) else type(given).__name__
-        raise BadInput(f"the drafter is a {what}; make one of it (ModelDrafter of a runner)")
 
 
 def check_fit(target: ModelRunner, drafter: Drafter) -> None:

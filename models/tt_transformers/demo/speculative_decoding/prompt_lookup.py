@@ -9,8 +9,8 @@ from itertools import cycle, islice
 
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_drafter
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
@@ -82,7 +82,7 @@ class HybridDrafter(Drafter):
     def __init__(self, first: Drafter, second: Drafter) -> None:
         self.first, self.second = self.parts = first, second
         for part in self.parts:
-            check_drafter(part)
+            check_kind("drafter", part, known_by="propose", example="ModelDrafter")
         self.name = f"{first.name}+{second.name}"
         self.feature_layers = second.feature_layers
         self.runner = getattr(second, "runner", None)

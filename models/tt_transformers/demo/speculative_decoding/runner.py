@@ -24,7 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 
 
 class Turns:
-    """Whose generation something holds, one at a time: a runner's cache (its prefill() leaves it nobody's), a drafter, a
+    """Whose generation something holds, one at a time: a runner's cache (prefill() leaves it nobody's), a drafter, a
     lookahead. Who needs what it holds checks that it is still his, and has the lock while nobody else may begin."""
 
     def __init__(self) -> None:
@@ -154,8 +154,7 @@ def check_forward(
     if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.is_floating_point() or not tokens.numel():
         raise BadInput(f"the tokens of a forward of {runner.name} are {tokens!r:.80}; give an int64 tensor [users, T]")
     if not 0 <= int(tokens.min()) <= int(tokens.max()) < runner.vocab_size:
-        outside = f"token ids {int(tokens.min())} to {int(tokens.max())} in a forward of {runner.name}"
-        raise BadInput(f"{outside}, which knows 0 to {runner.vocab_size - 1}; encode with its own")
+        raise BadInput(f"a forward of {runner.name} knows 0 to {runner.vocab_size - 1}, not all ids of {tokens!r:.80}")
     users, width = tokens.shape
     counts = [width] * users if lengths is None else whole_numbers(lengths, "lengths")
     if not len(whole_numbers(positions, "positions")) == len(counts) == users:

@@ -23,24 +23,12 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     sample,
     to_probabilities,
 )
-from models.tt_transformers.demo.speculative_decoding.drafters import (
-    Draft,
-    Drafter,
-    DraftRequest,
-    check_drafter,
-    check_fit,
-)
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.runner import (
-    IDLE,
-    ModelRunner,
-    RunClock,
-    check_prompts,
-    turns_of,
-)
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts, turns_of
 from models.tt_transformers.demo.speculative_decoding.sequences import (
     GenerationRequest,
     Origin,
@@ -76,10 +64,6 @@ class Batch:
     clock: RunClock
     target_ttft_ns: int = 0
     rounds: list[Records] = field(default_factory=list)
-
-    @property
-    def begun(self) -> bool:
-        return any(sequence.origins for sequence in self.sequences)
 
     def commit_round(self, draft: Draft, acceptance: Acceptance, now_ns: int) -> tuple[list[TokenEvent], Records]:
         """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
@@ -134,15 +118,14 @@ class SpeculativeGenerator:
         verify_width: int = 1,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
-        if not isinstance(target, ModelRunner):
-            raise BadInput(f"the target is a {type(target).__name__}; open a runner of it (TorchModelRunner)")
+        check_kind("target", target, known_by="prefill", example="TorchModelRunner")
+        check_kind("sampling", sampling, known_by="greedy", example="SamplingParams")
         if drafter is not None:
-            check_drafter(drafter)
-        for what, given, method in (("lookahead", lookahead, "next"), ("tokenizer", tokenizer, "decode")):
-            if given is not None and (isinstance(given, type) or not hasattr(given, method)):
-                raise BadInput(f"the {what} given, {given!r:.80}, is none; leave it out or give one")
-        if not isinstance(sampling, SamplingParams):
-            raise BadInput(f"the sampling given, {sampling!r:.80}, is none; give SamplingParams")
+            check_kind("drafter", drafter, known_by="propose", example="ModelDrafter")
+        if lookahead is not None:
+            check_kind("lookahead", lookahead, known_by="next", example="FixedLookahead")
+        if tokenizer is not None:
+            check_kind("tokenizer", tokenizer, known_by="decode", example="tokenizer")
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self._decode = decoder(tokenizer) if tokenizer else None
@@ -200,7 +183,7 @@ class SpeculativeGenerator:
 
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
-        if batch.begun:
+        if batch.sequences[0].origins:
             raise BadInput("this generation has begun already; make a new_batch for each")
         with self._turn(batch, begins=True):
             prompts = [sequence.prompt for sequence in batch.sequences]
@@ -290,10 +273,8 @@ class SpeculativeGenerator:
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
-        if not batch.begun:
-            raise BadInput(
-                "a generation that has not begun has no results; run prefill_both_models, or iterate its stream"
-            )
+        if not batch.sequences[0].origins:
+            raise BadInput("a generation that has not begun has no results; run its prefill_both_models first")
         found, ttft_ns = [], batch.target_ttft_ns
         for user, sequence in enumerate(batch.sequences):
             rounds = [record for records in batch.rounds if (record := records[user]) is not None]

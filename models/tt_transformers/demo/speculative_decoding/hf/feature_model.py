@@ -29,7 +29,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import packed_product
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_number, whole_numbers
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 Write: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -54,12 +54,9 @@ class FeatureDraftSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(whole_numbers(self.layers, "the layers of a feature draft")))
-        for name in ("hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"):
-            if whole_number(getattr(self, name), f"{name} of a feature draft") < 1:
-                raise BadInput(f"{name} of a feature draft is {getattr(self, name)}; give at least 1")
         if not self.layers or len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
             raise BadInput(f"a feature draft that reads layers {list(self.layers)} of its target; give some, each once")
-        if self.num_heads % self.num_kv_heads:
+        if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
             raise BadInput(f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly")
         if not 1 <= self.draft_vocab_size <= self.vocab_size:
             raise BadInput(f"a draft of {self.draft_vocab_size} ids for a target of {self.vocab_size}")
@@ -147,8 +144,7 @@ class FeatureHead:
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
         if not isinstance(draft, FeatureDraft) or not isinstance(target, PreTrainedModel):
-            given = f"a {type(draft).__name__} and a {type(target).__name__}"
-            raise BadInput(f"{given} were given as a draft and its target; give a FeatureDraft and a loaded model")
+            raise BadInput("a feature drafter is made of a FeatureDraft and the loaded model that it was trained for")
         self.spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
         if found != self.spec.target_hash:
             name = Path(target.config._name_or_path or type(target).__name__).name

@@ -28,7 +28,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.attention import ATTENT
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 
-FIXED_ROPE = ("default", "linear", "llama3", "yarn", "proportional")  # the same at every length
+GROWING_ROPE = ("longrope", "dynamic")  # the others are the same at every length, or else the proof finds it
 # How far apart rows may lie by rounding, as a share of their largest logit.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 SHORTEST, LONGEST = 11, 40  # tokens that the proof's longer text has
@@ -55,31 +55,25 @@ class PositionalModel:
         self.attention = model.config._attn_implementation
         self.model.config._attn_implementation = ATTENTION_NAME
         self.whole = whole
+        self.places: list[Tensor] = (
+            []
+        )  # per user where the model is told that its tokens are; []: where they are cached
 
     @torch.inference_mode()
     def run(
-        self,
-        flat: Tensor,
-        segments: list[Segment],
-        cache: PositionalCache,
-        *,
-        last: bool,
-        features: Sequence[int] = (),
-        places: Sequence[Tensor] | None = None,
+        self, flat: Tensor, segments: list[Segment], cache: PositionalCache, *, last: bool, features: Sequence[int] = ()
     ) -> tuple[Tensor, Tensor | None]:
         """One pass over the tokens int64 [N] of the segments: logits [rows, V], of each segment's last row if `last`,
-        else of all; and hidden states [N, F] of the layers `features` (see ModelRunner.prefill), None without.
-        `places`: per user, where the model is told that its tokens are, if not at their positions in the cache."""
+        else of all; and hidden states [N, F] of the layers `features` (see ModelRunner.prefill), None without."""
         if self.whole and len(segments) > 1:
             alone = [(flat[s.rows], [replace(s, first_row=0)]) for s in segments]
-            logits, hidden = zip(*(self.run(*one, cache, last=last, features=features, places=places) for one in alone))
+            logits, hidden = zip(*(self.run(*one, cache, last=last, features=features) for one in alone))
             return torch.cat(logits), torch.cat(hidden) if features else None
         cache.begin(segments)
-        spans = [torch.arange(s.start, s.end) for s in segments]
-        positions = torch.cat([places[s.user][at] if places else at for s, at in zip(segments, spans, strict=True)])
+        told = [self.places[s.user][s.start : s.end] if self.places else torch.arange(s.start, s.end) for s in segments]
         output = self.model(
             input_ids=flat[None].to(self.model.device),
-            position_ids=positions[None].to(self.model.device),
+            position_ids=torch.cat(told)[None].to(self.model.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=torch.tensor([s.rows.stop - 1 for s in segments]) if last else 0,
@@ -132,19 +126,15 @@ def _hooks(module: nn.Module) -> list[Any]:
     return [hook for hook in hooks if not _of_transformers(hook)]
 
 
-def made_of(model: PreTrainedModel) -> tuple[Any, ...]:
-    """What a model is, to be compared: its configuration, modules with their hooks, functions and settings, and its
-    parameters. What may change: their values, training or not, and what modules count."""
-    modules = [(type(module), _settings(module), list(map(id, _hooks(module)))) for module in model.modules()]
-    parameters = [(id(value), value.dtype) for value in model.parameters()]
-    return model.config.to_json_string(), modules, parameters, model.device
-
-
-def _settings(module: nn.Module) -> list[tuple[str, Any]]:
-    """Numbers and words as they are, functions by who they are: a forward that somebody put in its place is one."""
-    own = [(name, value) for name, value in vars(module).items() if name[0] != "_" and name not in MODES]
-    plain = [(name, value) for name, value in own if type(value) in (float, str, bool)]
-    return plain + [(name, id(value)) for name, value in own if callable(value)]
+def made_of(model: PreTrainedModel) -> list[Any]:
+    """What a model is, to be compared: its configuration, modules with their hooks, numbers, words and functions (one
+    may stand in a forward's place), and its parameters. Their values may change, and what modules count."""
+    marks: list[Any] = [model.config.to_json_string(), model.device]
+    for module in model.modules():
+        own = [(name, value) for name, value in vars(module).items() if name[0] != "_" and name not in MODES]
+        marks += [type(module), [mark for mark in own if type(mark[1]) in (float, str, bool)]]
+        marks += [[id(value) for _, value in own if callable(value)], [id(hook) for hook in _hooks(module)]]
+    return marks + [(id(value), value.dtype) for value in model.parameters()]
 
 
 def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
@@ -155,9 +145,7 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
     if not model.can_generate() or not isinstance(getattr(config, "vocab_size", None), int):
         raise BadInput(f"{kind} generates no text; give a causal LM (of transformers' ...ForCausalLM)")
     if getattr(model, "_is_stateful", False):
-        raise BadInput(
-            f"{kind} carries a state from token to token, which no position leads back to; use another model"
-        )
+        raise BadInput(f"{kind} carries a state from token to token, which knows no positions; use another model")
     if not getattr(model, "_supports_attention_backend", False):
         raise BadInput(f"{kind} does not use transformers' attention interface, so no cache of it goes by position")
     _check_attention(model, config._attn_implementation or "eager")
@@ -165,25 +153,25 @@ def _check_configuration(model: PreTrainedModel, max_seq_len: int) -> None:
         settings = getattr(config, name, None) or {}
         for rope in [entry for entry in settings.values() if isinstance(entry, dict)] or [settings]:
             rope_type = rope.get("rope_type") or rope.get("type") or "default"
-            grows = rope_type in ("longrope", "dynamic")
             original = rope.get("original_max_position_embeddings")
             original = original or getattr(config, "original_max_position_embeddings", None) or limit
-            if rope_type not in FIXED_ROPE and not (grows and max_seq_len <= original):
-                remedy = f"; ask for max_seq_len <= {original}" if grows else ""
-                raise BadInput(f"{kind} has {rope_type} rotary embeddings, which change as a text grows longer{remedy}")
+            if rope_type in GROWING_ROPE and max_seq_len > original:
+                what = f"{kind} has {rope_type} rotary embeddings, which change as a text grows longer"
+                raise BadInput(f"{what}; ask for max_seq_len <= {original}")
 
 
 def _check_attention(model: PreTrainedModel, name: str) -> None:
     """BadInput if the model attends, or makes its masks, by a function of somebody else's: it would not be asked."""
-    kind, spaces = type(model).__name__, [vars(sys.modules[type(module).__module__]) for module in model.modules()]
+    kind, homes = type(model).__name__, {type(module).__module__ for module in model.modules()}
     if not name.startswith(OWN_ATTENTION):
         raise BadInput(f"{kind} attends by {name!r}, which is none of {', '.join(OWN_ATTENTION)}; choose sdpa")
-    interfaces = [value for space in spaces for value in space.values() if isinstance(value, AttentionInterface)]
-    registered = [one[name] for one in (ALL_MASK_ATTENTION_FUNCTIONS, *interfaces) if name in one]
-    eager = [(space.get("eager_attention_forward"), space) for space in spaces if name == "eager"]
-    registered += [function for function, space in eager if getattr(function, "__globals__", space) is not space]
-    for function in registered:
-        if not _of_transformers(function):
+    functions = [ALL_MASK_ATTENTION_FUNCTIONS.get(name)]
+    for space in [vars(sys.modules[home]) for home in homes if home in sys.modules]:
+        functions += [value.get(name) for value in space.values() if isinstance(value, AttentionInterface)]
+        eager = space.get("eager_attention_forward") if name == "eager" else None
+        functions += [eager] if getattr(eager, "__globals__", None) is not space else []
+    for function in functions:
+        if function is not None and not _of_transformers(function):
             what = getattr(function, "__qualname__", type(function).__name__)
             raise BadInput(f"{kind} attends by {name!r}, for which {what} was registered; take it back, or choose sdpa")
 
@@ -201,8 +189,9 @@ def _prove(model: PreTrainedModel, length: int, late: int) -> bool:
             failure, reason = error, str(error)
         except CANNOT as error:  # not a cache of its kind
             frames = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
-            part = [type(one).__name__ for one in frames if isinstance(one, nn.Module)][-1]
-            failure, reason = error, f"its {part} asks more of its cache or its mask than those by position have"
+            parts = [type(one).__name__ for one in frames if isinstance(one, nn.Module)]
+            asks = f"its {parts[-1]} asks more of its cache or its mask than those by position have" if parts else ""
+            failure, reason = error, asks or "it does not give a row of logits for every token"
         else:
             if apart <= 1.0:
                 return whole
@@ -220,17 +209,15 @@ def _rounding(view: PositionalModel, longest: int, late: int) -> float:
     one, other = longest - 6, longest // 2 - 2  # tokens of the two prompts
     drawn = torch.Generator().manual_seed(0)
     texts = [torch.randint(config.vocab_size, (n,), generator=drawn) for n in (longest, other + 4)]
-    places = [torch.arange(len(text)) for text in texts]
-    places[0][one:] += late
+    view.places = [torch.arange(len(text)) for text in texts]
+    view.places[0][one:] += late
     try:
-        expected = [view.uncached(*given) for given in zip(texts, places, strict=True)]
+        expected = [view.uncached(*given) for given in zip(texts, view.places, strict=True)]
     except torch.OutOfMemoryError:
         raise
     except CANNOT as error:
-        reason = textwrap.shorten(str(error), 200)
-        raise BadInput(
-            f"{kind} does not run on tokens and their positions alone ({reason}); give a causal LM, loaded whole"
-        ) from error
+        what = f"{kind} does not run on tokens and their positions alone ({textwrap.shorten(str(error), 200)})"
+        raise BadInput(f"{what}; give a causal LM, loaded whole") from error
     if not all(bool(logits.amax(-1).isfinite().all()) for logits in expected):
         return 0.0  # whoever uses it is told where
     cache = PositionalCache(max_seq_len=longest, whole=view.whole)
@@ -247,7 +234,7 @@ def _rounding(view: PositionalModel, longest: int, late: int) -> float:
     ):
         segments = segments_of(positions, counts)
         flat = torch.cat([texts[s.user][s.start : s.end] for s in segments])
-        rows, _ = view.run((flat + wrong) % config.vocab_size, segments, cache, last=False, places=places)
+        rows, _ = view.run((flat + wrong) % config.vocab_size, segments, cache, last=False)
         if not wrong:
             apart.append(_apart(rows, torch.cat([expected[s.user][s.start : s.end] for s in segments])))
     ends, _ = view.run(torch.cat([text[:3] for text in texts]), segments_of((0, 0), (3, 3)), cache, last=True)

@@ -64,8 +64,7 @@ class TorchModelRunner:
         exact: bool = False,
     ) -> None:
         if not isinstance(model, PreTrainedModel):
-            remedy = "give a causal LM of transformers, loaded and in no wrapper"
-            raise BadInput(f"a {type(model).__name__} was given as a model; {remedy}")
+            raise BadInput(f"a {type(model).__name__} was given as a model; give a causal LM of transformers, loaded")
         limits = {"max_seq_len": max_seq_len, "max_users": max_users, "max_tokens_per_user": max_tokens_per_user}
         max_seq_len, max_users, max_tokens_per_user = (whole_number(given, what) for what, given in limits.items())
         if min(max_users, max_tokens_per_user) < 1:
