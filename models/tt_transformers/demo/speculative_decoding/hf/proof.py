@@ -89,7 +89,7 @@ class PositionalModel:
 
     @torch.inference_mode()
     def uncached(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Logits [n, V] of tokens [n] at the positions `places` by the model as it is, called as generate() calls it."""
+        """Logits [n, V] of tokens [n] at positions `places` by the model as it is, called as generate() calls it."""
         given = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "position_ids": places}
         self.model.config._attn_implementation = self.attention
         try:
