@@ -170,6 +170,22 @@ class TestRefusals:
         with pytest.raises(BadInput, match="does not run on tokens and their positions alone"):
             TorchModelRunner(model, max_seq_len=64)
 
+    def test_want_of_memory_in_its_own_forward_is_no_verdict(self):
+        class Large(LlamaForCausalLM):
+            def forward(self, *given, **options):
+                raise torch.OutOfMemoryError("no memory")
+
+        with pytest.raises(torch.OutOfMemoryError):
+            TorchModelRunner(Large(tiny_llama(0).config).eval(), max_seq_len=64)
+
+    def test_hidden_states_that_a_model_does_not_give(self):
+        class Silent(LlamaForCausalLM):
+            def forward(self, *given, **options):
+                return super().forward(*given, **{**options, "output_hidden_states": False})
+
+        with pytest.raises(BadInput, match="Silent has no hidden states of layer 2 to read"):
+            TorchModelRunner(Silent(tiny_llama(0).config).eval(), max_seq_len=64).prefill([PROMPT], features=(2,))
+
     @pytest.mark.parametrize("features, named", [((3,), "no layer 3"), ((-1,), "no layer -1"), ((True,), "is True")])
     def test_layers_that_are_none(self, features, named):
         with pytest.raises(BadInput, match=named):
