@@ -49,7 +49,7 @@ RIGHT = {
 }
 REFUSED = {
     "Lfm2": ({"layer_types": ["conv", "full_attention"] * 2}, "Lfm2ForCausalLM does not say"),
-    "Mamba": ({"state_size": 4}, "attention interface"),
+    "Mamba": ({"state_size": 4}, "carries a state from token to token"),
     "Phi3": ({"rope_parameters": LONG_ROPE, "original_max_position_embeddings": 32}, "ask for max_seq_len <= 32"),
     "Llama": ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4,
                "original_max_position_embeddings": 32}}, "ask for max_seq_len <= 32"),

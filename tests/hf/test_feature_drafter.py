@@ -262,7 +262,22 @@ def test_files_that_are_no_drafts_are_refused(head, tmp_path):
             FeatureDraft.load(damaged)
 
 
-@pytest.mark.parametrize("change", [{"layers": ()}, {"num_kv_heads": 3}, {"draft_vocab_size": 33}])
+IMPOSSIBLE = [{"num_kv_heads": 3}, {"num_kv_heads": 0}, {"draft_vocab_size": 33}]
+IMPOSSIBLE += [{"layers": layers} for layers in ((), (-1, 1), (1, 1), (True,), ("1",))]
+
+
+@pytest.mark.parametrize("change", IMPOSSIBLE)
 def test_impossible_sizes_are_refused(head, change):
     with pytest.raises(BadInput):
         replace(head.spec, **change)
+
+
+def test_a_layer_that_the_target_does_not_have_is_refused(target, head):
+    draft = head.as_draft()
+    with pytest.raises(BadInput, match="reads layer 9 of its target, whose layers are 0 to"):
+        FeatureDrafter(FeatureDraft(replace(draft.spec, layers=(*draft.spec.layers[:-1], 9)), draft.tensors), target)
+
+
+def test_what_is_no_draft_is_refused(target):
+    with pytest.raises(BadInput, match="is made of a FeatureDraft"):
+        FeatureDrafter("draft.safetensors", target)

@@ -9,12 +9,21 @@ what the draft distribution q left over of the target's p; after K acceptances t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
+
+
+def real_number(given: Any, what: str) -> float:
+    """A float of any number, as inputs.whole_number; BadInput names what is none."""
+    number = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise BadInput(f"{what} is {given!r}; give a number")
+    return float(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         for name in ("top_k", "seed"):
             object.__setattr__(self, name, whole_number(getattr(self, name), name))
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, real_number(getattr(self, name), name))
         if self.temperature != 0.0 and not 1e-6 <= self.temperature <= 100.0:  # below, logits / temperature overflows
             raise BadInput(f"temperature {self.temperature} is neither 0 (greedy decoding) nor in [0.000001, 100]")
         if self.top_k < 0:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.lookahead import Lookahead, check_draft_tokens
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
+from models.tt_transformers.demo.speculative_decoding.lookahead import Lookahead, check_draft_tokens, check_probability
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
@@ -84,10 +85,10 @@ class AutoLookahead(Lookahead):
     PLAIN_EVERY = 64  # rounds until the plain step is measured again while drafting pays
 
     def __init__(self, choices: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16), *, min_probability: float = 0.0) -> None:
-        if 0 not in choices or len(choices) < 2:
-            raise BadInput(f"auto chooses among {sorted(choices)}; give 0 (plain decoding) and another K")
-        self.choices = sorted({check_draft_tokens(choice) for choice in choices})
-        self.max_draft_tokens, self.min_probability = self.choices[-1], min_probability
+        self.choices = sorted({check_draft_tokens(choice) for choice in whole_numbers(choices, "choices")})
+        if self.choices[:1] != [0] or len(self.choices) < 2:
+            raise BadInput(f"auto chooses among {self.choices}; give 0 (plain decoding) and another K")
+        self.max_draft_tokens, self.min_probability = self.choices[-1], check_probability(min_probability)
         self.clockwork = Clockwork()
         self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0

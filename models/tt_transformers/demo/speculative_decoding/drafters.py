@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Drafter(Protocol):
 
     name: str
     feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
-    owner: object = None  # the generation that it was started for: a generator's mark
+    parts: Sequence[Drafter] = ()  # the drafters that it is made of; each remembers for itself
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
@@ -105,7 +105,7 @@ class Drafter(Protocol):
         return
 
     def close(self) -> None:
-        """Release what the drafter owns, and with it what it knows of a generation: `owner` is None afterwards."""
+        """Release what the drafter owns, and with it what it knows of a generation, which is nobody's afterwards."""
 
 
 USUAL_GAP = 2  # what a model that drafts every round is fed first: the pending token, and a last draft that stood
@@ -119,8 +119,8 @@ class ModelDrafter(Drafter):
     """
 
     def __init__(self, runner: ModelRunner) -> None:
-        self.runner = runner
-        self.name = runner.name
+        check_kind("draft", runner, known_by="prefill", example="TorchModelRunner")
+        self.runner, self.name, self.turns = runner, runner.name, runner.turns
         self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.tt_transformers.demo.speculative_decoding.acceptance import real_number
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
@@ -21,7 +22,6 @@ class Lookahead(Protocol):
     """Chooses each user's K; told of every round afterwards. A subclass may leave out start and observe."""
 
     max_draft_tokens: int  # it never asks for more
-    owner: object = None  # the generation that it follows: a generator's mark
     min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
 
     def start(self, users: int) -> None:
@@ -45,6 +45,14 @@ def check_draft_tokens(given: int) -> int:
     return count
 
 
+def check_probability(given: float) -> float:
+    """The number; BadInput unless it may be a min_probability."""
+    probability = real_number(given, "min_probability")
+    if not 0.0 <= probability < 1.0:
+        raise BadInput(f"min_probability {given} is not in [0, 1); 0 never ends a draft early")
+    return probability
+
+
 @dataclass
 class FixedLookahead(Lookahead):
     """Always K, as far as there is room. K = 0 is plain decoding."""
@@ -54,6 +62,7 @@ class FixedLookahead(Lookahead):
 
     def __post_init__(self) -> None:
         self.max_draft_tokens = check_draft_tokens(self.max_draft_tokens)
+        self.min_probability = check_probability(self.min_probability)
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         return [min(self.max_draft_tokens, room) for room in rooms]
@@ -78,8 +87,7 @@ class AdaptiveLookahead(Lookahead):
         if not 0 <= self.min_draft_tokens <= self.start_draft_tokens <= self.max_draft_tokens:
             given = f"from {self.min_draft_tokens} over {self.start_draft_tokens} to {self.max_draft_tokens}"
             raise BadInput(f"adaptive K {given}: give 0 <= min <= start <= max")
-        if not 0.0 <= self.min_probability < 1.0:
-            raise BadInput(f"min_probability {self.min_probability} is not in [0, 1); 0 never ends a draft early")
+        self.min_probability = check_probability(self.min_probability)
 
     def start(self, users: int) -> None:
         self._current = [self.start_draft_tokens] * users

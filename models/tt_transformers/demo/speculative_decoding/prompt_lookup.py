@@ -10,8 +10,9 @@ from itertools import cycle, islice
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
+from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 
 class PromptLookupDrafter(Drafter):
@@ -31,7 +32,7 @@ class PromptLookupDrafter(Drafter):
         min_ngram, max_ngram = whole_number(min_ngram, "min_ngram"), whole_number(max_ngram, "max_ngram")
         if not 1 <= min_ngram <= max_ngram:
             raise BadInput(f"n-grams from {min_ngram} to {max_ngram}: give 1 <= min_ngram <= max_ngram")
-        self.max_ngram, self.min_ngram = max_ngram, min_ngram
+        self.max_ngram, self.min_ngram, self.turns = max_ngram, min_ngram, Turns()
         self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index after its last occurrence
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
@@ -68,7 +69,8 @@ class PromptLookupDrafter(Drafter):
         return None
 
     def close(self) -> None:
-        self._follows, self._indexed, self.owner = [], [], None
+        with self.turns.lock:
+            self._follows, self._indexed, self.turns.owner = [], [], None
 
 
 class HybridDrafter(Drafter):
@@ -78,18 +80,12 @@ class HybridDrafter(Drafter):
     """
 
     def __init__(self, first: Drafter, second: Drafter) -> None:
-        self.first, self.second = first, second
+        self.first, self.second = self.parts = first, second
+        for part in self.parts:
+            check_kind("drafter", part, known_by="propose", example="ModelDrafter")
         self.name = f"{first.name}+{second.name}"
         self.feature_layers = second.feature_layers
         self.runner = getattr(second, "runner", None)
-
-    @property
-    def owner(self) -> object:
-        return self.first.owner if self.first.owner is self.second.owner else None
-
-    @owner.setter
-    def owner(self, generation: object) -> None:
-        self.first.owner = self.second.owner = generation
 
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
         self.first.start(prompts)

@@ -15,20 +15,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 
 
 class Turns:
-    """Whose generation a runner's cache holds, one at a time: prefill() leaves it nobody's. Who needs what he cached
-    checks that it is still his, and holds the lock while nobody else may begin."""
+    """Whose generation something holds, one at a time: a runner's cache (prefill() leaves it nobody's), a drafter, a
+    lookahead. Who needs what it holds checks that it is still his, and has the lock while nobody else may begin."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.owner: object = None
+
+
+def turns_of(holder: Any) -> list[Turns]:
+    """Of what remembers something of a generation, or of its parts; made for it where it has none yet."""
+    parts = getattr(holder, "parts", ())
+    own = getattr(holder, "turns", None) or vars(holder).setdefault("turns", Turns())
+    return [turns for part in parts for turns in turns_of(part)] or [own]
 
 
 IDLE = -1  # the position of a user that takes no part in a forward
@@ -69,7 +77,7 @@ class ModelRunner(Protocol):
     max_users: int
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
-    supports_features: bool  # whether hidden states may be asked for
+    supports_features: bool  # whether hidden states may be asked for; how many layers have them: `num_layers`, if told
     turns: Turns  # prefill() sets their `owner` to None
     load: ModelLoad | None  # what opening it cost, if that was measured
 
@@ -143,8 +151,14 @@ def check_forward(
 ) -> list[int]:
     """How many of each user's tokens count (`lengths`, or all); BadInput unless `runner` can do this forward."""
     check_features(runner, features)
+    if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.is_floating_point() or not tokens.numel():
+        raise BadInput(f"the tokens of a forward of {runner.name} are {tokens!r:.80}; give an int64 tensor [users, T]")
+    if not 0 <= int(tokens.min()) <= int(tokens.max()) < runner.vocab_size:
+        raise BadInput(f"a forward of {runner.name} knows 0 to {runner.vocab_size - 1}, not all ids of {tokens!r:.80}")
     users, width = tokens.shape
-    counts = [width] * users if lengths is None else list(lengths)
+    counts = [width] * users if lengths is None else whole_numbers(lengths, "lengths")
+    if not len(whole_numbers(positions, "positions")) == len(counts) == users:
+        raise BadInput(f"{len(positions)} positions and {len(counts)} lengths for {users} users; give one for each")
     if users > runner.max_users or width > runner.max_tokens_per_user:
         opened_for = f"{runner.max_users} users of {runner.max_tokens_per_user}"
         asked = f"{users} users of {width} tokens in one forward of {runner.name}"
@@ -163,8 +177,12 @@ def check_forward(
 
 def check_features(runner: ModelRunner, features: Sequence[int]) -> None:
     """BadInput if hidden states are asked for that `runner` cannot give."""
-    if features and not runner.supports_features:
+    wanted = whole_numbers(features, "the feature layers")
+    if wanted and not runner.supports_features:
         raise BadInput(f"{runner.name} gives no hidden states; draft with a model or by prompt lookup")
+    last = getattr(runner, "num_layers", None)
+    if wrong := [layer for layer in wanted if layer < 0 or last is not None and layer > last]:
+        raise BadInput(f"{runner.name} has no layer {wrong[0]} to read; its layers are 0 (embeddings) to {last}")
 
 
 class RunClock:

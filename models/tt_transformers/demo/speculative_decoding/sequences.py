@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from models.tt_transformers.demo.speculative_decoding import inputs
@@ -88,6 +88,9 @@ class GenerationRequest:
     @classmethod
     def of(cls, request: GenerationRequest | Sequence[Sequence[int] | str], **options: Any) -> GenerationRequest:
         """A request as it is, or prompts and the other attributes by name."""
+        known = [field.name for field in fields(cls)][1:]
+        if unknown := options.keys() - set(known):
+            raise BadInput(f"{min(unknown)} is no option of a generation; give any of {', '.join(known)}")
         if not isinstance(request, GenerationRequest):
             return cls(prompts=request, **options)
         if options:

@@ -24,11 +24,11 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     to_probabilities,
 )
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts, turns_of
 from models.tt_transformers.demo.speculative_decoding.sequences import (
     GenerationRequest,
     Origin,
@@ -118,10 +118,14 @@ class SpeculativeGenerator:
         verify_width: int = 1,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
-        if not isinstance(target, ModelRunner):
-            raise BadInput(f"the target is a {type(target).__name__}; open a runner of it (TorchModelRunner)")
-        if drafter is not None and not hasattr(drafter, "propose"):
-            raise BadInput(f"the drafter is a {type(drafter).__name__}; make one of it (ModelDrafter of a runner)")
+        check_kind("target", target, known_by="prefill", example="TorchModelRunner")
+        check_kind("sampling", sampling, known_by="greedy", example="SamplingParams")
+        if drafter is not None:
+            check_kind("drafter", drafter, known_by="propose", example="ModelDrafter")
+        if lookahead is not None:
+            check_kind("lookahead", lookahead, known_by="next", example="FixedLookahead")
+        if tokenizer is not None:
+            check_kind("tokenizer", tokenizer, known_by="decode", example="tokenizer")
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self._decode = decoder(tokenizer) if tokenizer else None
@@ -135,10 +139,9 @@ class SpeculativeGenerator:
         if drafter is not None:
             check_fit(target, drafter)
         self._layers = drafter.feature_layers if drafter is not None else ()
-        draft: ModelRunner | None = getattr(drafter, "runner", None)
-        self._turns = [runner.turns for runner in (target, draft) if runner is not None]
-        # All that remembers something of a generation, and so is one generation's at a time.
-        self._holders: list[Any] = [*self._turns, self.lookahead, *([drafter] if drafter is not None else [])]
+        # Of all that remembers something of a generation, and so is one generation's at a time.
+        holders = [target, self.lookahead, *([drafter] if drafter is not None else [])]
+        self._turns = sorted((turns for holder in holders for turns in turns_of(holder)), key=id)
 
     def generate(
         self, request: GenerationRequest | Prompts, *, on_token: OnToken | None = None, **options: Any
@@ -168,18 +171,20 @@ class SpeculativeGenerator:
     def _turn(self, batch: Batch, *, begins: bool = False) -> Iterator[None]:
         """Nobody else touches meanwhile what this generation uses; BadInput if another took it since this one began."""
         with ExitStack() as held:
-            for turns in sorted(self._turns, key=id):
+            for turns in self._turns:
                 held.enter_context(turns.lock)
-            if not begins and any(getattr(holder, "owner", None) is not batch for holder in self._holders):
+            if not begins and any(turns.owner is not batch for turns in self._turns):
                 what = f"{self.target.name} or its drafter, whose caches hold one generation at a time"
                 remedy = "finish a stream before the next, or open a runner, a drafter and a lookahead for each"
                 raise BadInput(f"another generation has begun on {what}, or they were closed; {remedy}")
             yield
-            for holder in self._holders:
-                holder.owner = batch
+            for turns in self._turns:
+                turns.owner = batch
 
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
+        if batch.sequences[0].origins:
+            raise BadInput("this generation has begun already; make a new_batch for each")
         with self._turn(batch, begins=True):
             prompts = [sequence.prompt for sequence in batch.sequences]
             prefilled = self.target.prefill(prompts, features=self._layers)
@@ -277,6 +282,8 @@ class SpeculativeGenerator:
 
     def results(self, batch: Batch) -> list[GenerationResult]:
         """The finished (or abandoned) generation, user by user."""
+        if not batch.sequences[0].origins:
+            raise BadInput("a generation that has not begun has no results; run its prefill_both_models first")
         found, ttft_ns = [], batch.target_ttft_ns
         for user, sequence in enumerate(batch.sequences):
             rounds = [record for records in batch.rounds if (record := records[user]) is not None]

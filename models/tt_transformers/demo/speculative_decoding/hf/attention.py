@@ -26,7 +26,7 @@ def attend_by_position(
     value: Tensor,
     attention_mask: Tensor | None = None,
     *,
-    positional_cache: PositionalCache,
+    positional_cache: PositionalCache | None = None,
     scaling: float | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -42,6 +42,8 @@ def attend_by_position(
         attention_mask: what mask_by_position() made; None: causal.
         softcap: c of c * tanh(scores / c). s_aux: a sink's score per head [H], which takes its share and gives nothing.
     """
+    if positional_cache is None:
+        raise ModelFailure(f"{type(module).__name__} does not pass on to its attention what the model was given")
     cache, dtype = positional_cache, query.dtype
     allows: Allows | None = getattr(attention_mask, "allows", None)
     if attention_mask is not None and allows is None:

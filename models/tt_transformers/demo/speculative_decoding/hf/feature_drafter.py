@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
+from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 CACHE_STEP = 512  # a user's cache grows by this many positions
 
@@ -49,8 +50,8 @@ class FeatureDrafter(Drafter):
     """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it is another's."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        self.name, self.feature_layers = name, draft.spec.layers
         self._head = FeatureHead(draft, target)
+        self.name, self.feature_layers, self.turns = name, draft.spec.layers, Turns()
         self._users: list[_User] = []
 
     @classmethod
@@ -105,7 +106,8 @@ class FeatureDrafter(Drafter):
 
     def close(self) -> None:
         """Release the caches."""
-        self._users, self.owner = [], None
+        with self.turns.lock:
+            self._users, self.turns.owner = [], None
 
     def _catch_up(self, user: _User, context: Sequence[int]) -> Tensor:
         """Consume the pairs whose true features wait, the last with the context's last token; its hidden state."""

@@ -29,6 +29,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import packed_product
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
 Write: TypeAlias = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -52,9 +53,10 @@ class FeatureDraftSpec:
     rms_norm_eps: float
 
     def __post_init__(self) -> None:
-        if not self.layers:
-            raise BadInput("a feature draft must read at least one layer of its target")
-        if self.num_heads % self.num_kv_heads:
+        object.__setattr__(self, "layers", tuple(whole_numbers(self.layers, "the layers of a feature draft")))
+        if not self.layers or len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+            raise BadInput(f"a feature draft that reads layers {list(self.layers)} of its target; give some, each once")
+        if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
             raise BadInput(f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly")
         if not 1 <= self.draft_vocab_size <= self.vocab_size:
             raise BadInput(f"a draft of {self.draft_vocab_size} ids for a target of {self.vocab_size}")
@@ -141,12 +143,16 @@ class FeatureHead:
     BadInput if it was trained for another target."""
 
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
+        if not isinstance(draft, FeatureDraft) or not isinstance(target, PreTrainedModel):
+            raise BadInput("a feature drafter is made of a FeatureDraft and the loaded model that it was trained for")
         self.spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
         if found != self.spec.target_hash:
             name = Path(target.config._name_or_path or type(target).__name__).name
             trained = f"the draft was trained for {self.spec.target_name} ({self.spec.target_hash})"
             remedy = "use its own, or train a draft for this one with python -m training.train_draft"
             raise BadInput(f"{trained}, but the target is {name} ({found}); {remedy}")
+        if max(self.spec.layers) > (last := target.config.get_text_config().num_hidden_layers):
+            raise BadInput(f"the draft reads layer {max(self.spec.layers)} of its target, whose layers are 0 to {last}")
         self.embedding, output_rows = frozen_rows(target)
 
         def product(*names: str) -> Callable[[Tensor], Tensor]:

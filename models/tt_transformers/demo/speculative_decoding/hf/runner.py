@@ -19,7 +19,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput, Mo
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
 from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_in_effect
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
-from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position
+from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position, made_of
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number, whole_numbers
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, Rows, Turns, check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
@@ -71,16 +71,17 @@ class TorchModelRunner:
             raise BadInput(
                 f"max_users is {max_users}, max_tokens_per_user {max_tokens_per_user}; give at least 1 of each"
             )
-        config = model.config.get_text_config()
         self._positional = by_position(model, max_seq_len, prove=prove)
+        config = model.config.get_text_config()
         self.name = name or model.config._name_or_path or type(model).__name__
         self.vocab_size = config.vocab_size
         self.max_seq_len, self.max_users, self.max_tokens_per_user = max_seq_len, max_users, max_tokens_per_user
+        self.num_layers = config.num_hidden_layers
         if eos_token_ids is None:  # as generate: a generation config without any knows of none
             eos_token_ids = (getattr(model, "generation_config", None) or config).eos_token_id
         self.eos_token_ids = frozenset([] if eos_token_ids is None else whole_numbers(eos_token_ids, "eos_token_ids"))
         self.ignored_settings = settings_in_effect(getattr(model, "generation_config", None))
-        self.model, self.device, self.turns = model, model.device, Turns()
+        self.model, self.device, self.turns, self._opened = model, model.device, Turns(), made_of(model)
         self.load: ModelLoad | None = None
         self._head = None
         if head_token_ids is not None:
@@ -89,7 +90,7 @@ class TorchModelRunner:
             self._positional.model = with_trimmed_head(self._positional.model, self._head)
         # On a CPU attention in bfloat16 would round by the width of the forward, and in float32 by the number of keys.
         low, precise = self.device.type == "cpu" and model.dtype.itemsize < 4, torch.float64 if exact else torch.float32
-        size = {"max_seq_len": max_seq_len, "layers": config.num_hidden_layers}
+        size = {"max_seq_len": max_seq_len, "layers": self.num_layers}
         self.cache = PositionalCache(**size, whole=self._positional.whole, attend_in=precise if low else None)
 
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
@@ -103,11 +104,15 @@ class TorchModelRunner:
     def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
-        self.turns.owner = None
+        if made_of(self.model) != self._opened:
+            what = "its modules, hooks, parameters or configuration are others than when its runner was opened"
+            raise BadInput(f"{self.name} was changed: {what}; open a runner of it as it is now")
         segments = segments_of([0] * len(prompts), [len(prompt) for prompt in prompts])
         flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
-        self.cache.reserve(len(prompts))
-        logits, hidden = self._positional.run(flat, segments, self.cache, last=True, features=features)
+        with self.turns.lock:
+            self.turns.owner = None
+            self.cache.reserve(len(prompts))
+            logits, hidden = self._positional.run(flat, segments, self.cache, last=True, features=features)
         self._check_finite(logits, [(s.user, s.end - 1) for s in segments])
         return Rows(self._of_vocabulary(logits.float()), _features(hidden, segments, len(prompts)))
 
@@ -121,11 +126,13 @@ class TorchModelRunner:
         features: Sequence[int] = (),
     ) -> Rows:
         """See runner.ModelRunner.forward."""
-        users, width = tokens.shape
-        self.cache.reserve(max(users, self.cache.users))  # more than were prefilled: only to be timed
         segments = segments_of(positions, check_forward(self, tokens, positions, lengths, features))
+        users, width = tokens.shape
         flat = torch.cat([tokens[s.user, : s.count] for s in segments])
-        logits, hidden = self._positional.run(flat, segments, self.cache, last=False, features=features)
+        with self.turns.lock:
+            self.turns.owner = None  # of a generation that takes its turn it becomes that one's again
+            self.cache.reserve(max(users, self.cache.users))  # more than were prefilled: only to be timed
+            logits, hidden = self._positional.run(flat, segments, self.cache, last=False, features=features)
         self._check_finite(logits, [(s.user, position) for s in segments for position in range(s.start, s.end)])
         rows = self._of_vocabulary(logits.argmax(-1)).cpu() if argmax_only else self._of_vocabulary(logits.float())
         return Rows(_by_user(rows, segments, users, width), _features(hidden, segments, users))
