@@ -94,7 +94,7 @@ def test_the_demo_runs_on_the_fake_device(copied, target, tmp_path):
     assert "1/1" in done.stdout
 
 
-@pytest.mark.parametrize("subcommand", ["compare", "report", "estimate", "train_draft"])
+@pytest.mark.parametrize("subcommand", ["compare", "report", "estimate", "project", "train_draft"])
 def test_what_is_not_there_says_where_it_lives(copied, subcommand):
     done = run(copied, DEMO, subcommand, "--help")
     (line,) = done.stderr.splitlines()

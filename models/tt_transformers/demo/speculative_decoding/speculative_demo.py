@@ -22,7 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.record import resu
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 # Subcommand -> the folder of its module: beside the package's tree, so a copy of this folder alone does not have it.
-SUBCOMMANDS = {"compare": "measuring", "report": "measuring", "estimate": "measuring", "train_draft": "training"}
+SUBCOMMANDS = {name: "measuring" for name in ("compare", "report", "estimate", "project")} | {"train_draft": "training"}
 
 
 @command
