@@ -69,7 +69,7 @@ class Batch:
         """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
         events: list[TokenEvent] = []
         records: Records = []
-        shared = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
+        shared: dict[str, Any] = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
         for user, sequence in enumerate(self.sequences):
             if sequence.finished:
                 records.append(None)
@@ -214,7 +214,7 @@ class SpeculativeGenerator:
             events, records = batch.commit_round(draft, acceptance, verified)
             total_ns = batch.clock.now(self.target) - start
             times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-            told = {**times, "catch_up": draft.catch_up, "fused": fused}
+            told: dict[str, Any] = {**times, "catch_up": draft.catch_up, "fused": fused}
             batch.rounds.append([None if record is None else replace(record, **told) for record in records])
             self.lookahead.observe(batch.rounds[-1])
             return events

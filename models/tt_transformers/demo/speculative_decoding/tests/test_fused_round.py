@@ -25,7 +25,7 @@ def relative(checkpoint, tmp_path_factory):
     noise = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.006 * torch.randn(parameter.shape, generator=noise)
+            parameter.add_(0.006 * torch.randn(parameter.shape, generator=noise))
     folder = tmp_path_factory.mktemp("relative-llama")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((type(folder)(checkpoint) / name).read_bytes())

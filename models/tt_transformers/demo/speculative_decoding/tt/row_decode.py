@@ -51,7 +51,9 @@ class RowDecode:
                 row_positions[rows] = torch.arange(start, start + length)
         return row_tokens, row_positions
 
-    def logits(self, x: Any, current_pos: Any, rot_mat_idxs: Any, page_table: Any, *, last: bool = False, **how: Any):
+    def logits(
+        self, x: Any, current_pos: Any, rot_mat_idxs: Any, page_table: Any, *, last: bool = False, **how: Any
+    ) -> Any:
         """The live rows' logits over the real vocabulary, bf16 ROW_MAJOR [1, 1, users*T, V], from tensors as
         Transformer.ttnn_decode_forward takes them; `last`: of each user's last row alone, [1, 1, users, V].
 

@@ -125,7 +125,8 @@ class TTModelRunner:
 
     def close(self) -> None:
         """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
-        held, model = [*self.rounds.values(), *self._steps.values()], self._model
+        held: list[FusedRound | DecodeStep] = [*self.rounds.values(), *self._steps.values()]
+        model = self._model
         self.rounds, self._steps, self._model, self._prefiller = {}, {}, None, None
         try:
             while held:
