@@ -121,8 +121,8 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
 
 
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
-    """Finds what is wrong with models, drafts and prompts, as far as it shows before any weights are loaded. Returns the
-    target's tokenizer, and the output ids that a draft model keeps."""
+    """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong with models,
+    drafts and prompts, as far as it shows before any weights are loaded."""
     from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
 

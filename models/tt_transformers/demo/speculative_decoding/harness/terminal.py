@@ -8,20 +8,25 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from models.tt_transformers.demo.speculative_decoding.harness.command import shown
+from models.tt_transformers.demo.speculative_decoding.harness.command import one_line, shown
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segments
     from rich.text import Text
 
 WIDTH = 128  # where the output is not a terminal
 GUTTER = 2  # between columns
+SHORTEST = 8  # of a name that is shortened
 STYLES = {"accepted": "green", "recovered": "bold magenta", "bonus": "bold magenta", "plain": "", "prefill": ""}
 MISSING = "-"
 Row: TypeAlias = dict[str, Any]  # what a table or a sentence is made of: a result, or a part of one
@@ -35,7 +40,7 @@ class PlainScreen:
 
 
 def make_console() -> Console | PlainScreen:
-    """rich's console, wide enough for tables where the output is no terminal; plain text (said once) without rich."""
+    """rich's console, as wide as the tables are made; plain text (said once) without rich."""
     try:
         from rich.console import Console
     except ImportError:
@@ -43,13 +48,39 @@ def make_console() -> Console | PlainScreen:
         return PlainScreen()
     console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal:
-        console.width = WIDTH
+        console.width = screen_width()
     setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
     return console
 
 
 def _raise_again() -> NoReturn:
     raise  # noqa: PLE0704  # inside rich's handler of BrokenPipeError
+
+
+def screen_width() -> int:
+    """Columns of the terminal; WIDTH where the output is none."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes: a wide character two, a combining one none."""
+    try:
+        from rich.cells import cell_len
+    except ImportError:
+        wide = {"W": 2, "F": 2}
+        return sum(
+            0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else wide.get(unicodedata.east_asian_width(c), 1)
+            for c in text
+        )
+    return cell_len(text)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of it as leaves room for an ellipsis."""
+    if cells(text) <= width:
+        return text
+    taken = list(accumulate(map(cells, text)))
+    return text[: bisect_left(taken, width)] + "…"
 
 
 def styled(text: str, style: str = "") -> Text | str:
@@ -62,6 +93,16 @@ def styled(text: str, style: str = "") -> Text | str:
     return Text(text, style=style)
 
 
+def streamed(text: str, style: str = "") -> Segments | str:
+    """As styled(), but its tabs stay tabs."""
+    try:
+        from rich.segment import Segment, Segments
+        from rich.style import Style
+    except ImportError:
+        return shown(text)
+    return Segments([Segment(shown(text), Style.parse(style))])
+
+
 class StreamedText:
     """Prints user 0's tokens as they come, each in the colour of its origin."""
 
@@ -70,11 +111,11 @@ class StreamedText:
 
     def __call__(self, event: TokenEvent) -> None:
         if event.user == 0 and (text := self._stream.add(event.token)):
-            self.console.print(styled(text, STYLES[event.origin]), end="", soft_wrap=True)
+            self.console.print(streamed(text, STYLES[event.origin]), end="", soft_wrap=True)
 
     def finish(self) -> None:
         """The text has ended: show what was held back; another may begin."""
-        self.console.print(styled(self._stream.rest()), soft_wrap=True)
+        self.console.print(streamed(f"{self._stream.rest()}\n"), end="", soft_wrap=True)
         self._stream = TextStream(self._decode)
 
 
@@ -96,22 +137,28 @@ class Column:
 
     def cell(self, row: Row) -> str:
         """Empty where the row has no such value."""
-        return shown(" ".join(figure(row[self.key], self.form).split())) if self.key in row else ""
+        return one_line(figure(row[self.key], self.form)) if self.key in row else ""
 
 
 def screen_table(title: str, columns: Sequence[Column], rows: Sequence[Row], total: Row | None = None) -> str:
-    """A table that leaves out whole columns, never digits, where the screen is narrow. The first column is a name."""
+    """A table that leaves out whole columns, never digits, where the screen is narrow; the first column, names, is
+    shortened if that is not enough."""
     tall = max(column.heading.count("\n") for column in columns) + 1
     headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
     values = [*rows, total] if total else rows
     texts = [[*heading, *map(column.cell, values)] for heading, column in zip(headings, columns)]
-    widths = [max(map(len, text)) for text in texts]
+    widths, screen = [max(map(cells, text)) for text in texts], screen_width()
     for rank in sorted({column.rank for column in columns}, reverse=True):
         kept = [i for i, column in enumerate(columns) if column.rank <= rank]
         size = sum(widths[i] + GUTTER for i in kept) - GUTTER
-        if size <= shutil.get_terminal_size((WIDTH, 24)).columns:
+        if size <= screen:
             break
-    padded = [[text.rjust(widths[i]) if i else text.ljust(widths[i]) for text in texts[i]] for i in kept]
+    else:
+        size -= widths[0]
+        widths[0] = min(widths[0], max(SHORTEST, screen - size))
+        size, texts[0] = size + widths[0], [shortened(text, widths[0]) for text in texts[0]]
+    spaces = [[" " * (widths[i] - cells(text)) for text in texts[i]] for i in range(len(texts))]
+    padded = [[space + text if i else text + space for text, space in zip(texts[i], spaces[i])] for i in kept]
     lines = [(" " * GUTTER).join(line).rstrip() for line in zip(*padded)]
     lines.insert(tall, "-" * size)
     if total:
@@ -193,7 +240,7 @@ def verdict(record: Row) -> str:
     if parted:
         sentences.append(f"Texts part where the target's two best logits are near: {'; '.join(parted)}.")
     if total["alpha"] is None:
-        return " ".join([*sentences, "Nothing was drafted."])
+        return one_line(" ".join([*sentences, "Nothing was drafted."]))
     odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
     sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
     if total["predicted_speedup"] is not None:
@@ -206,4 +253,4 @@ def verdict(record: Row) -> str:
     if len(total["per_source"]) > 1:
         by_drafter = [f"{name} {count}" for name, count in total["per_source"].items()]
         sentences.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
-    return " ".join(sentences)
+    return one_line(" ".join(sentences))

@@ -97,7 +97,7 @@ def look_into(model_id: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if wrong := _not_causal(config):
             give = "give a decoder-only (causal) language model, such as a Llama, Qwen or SmolLM2"
-            raise ModelUnavailable(f"{model_id} is a {config.model_type} model, {wrong}; {give}")
+            raise ModelUnavailable(f"{model_id} is of type {config.model_type}, {wrong}; {give}")
         config = config.get_text_config()
         for name, least in LEAST.items():
             value = getattr(config, name, least)
@@ -118,9 +118,9 @@ def look_into(model_id: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]
 def _not_causal(config: PreTrainedConfig) -> str:
     """What a model is that continues no text; empty for one that does."""
     if config.is_encoder_decoder:
-        return "an encoder-decoder, whose decoder continues no text without its encoder"
+        return "an encoder-decoder model, whose decoder continues no text without its encoder"
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        return "an encoder-only one, which fills gaps in a text and does not continue it"
+        return "an encoder-only model, which fills gaps in a text and does not continue it"
     return "" if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else "of which transformers has no causal language model"
 
 
@@ -206,10 +206,10 @@ def _named_failures(model_id: str) -> Iterator[str]:
 def _check_folder(source: str) -> None:
     """ModelUnavailable if a path is something else than a model's folder: what it is, and what to give instead."""
     is_folder, readable = os.path.isdir(source), os.access(source, os.R_OK | os.X_OK)
-    entries = os.scandir(source) if is_folder and readable else []
-    files = {entry.name: os.access(entry.path, os.R_OK) for entry in entries if entry.is_file()}
-    closed = [name for name, open_ in files.items() if not open_ and name.endswith((".json", ".jinja", ".safetensors"))]
-    names = list(files)
+    entries = os.listdir(source) if is_folder and readable else []
+    names = [name for name in entries if os.path.isfile(os.path.join(source, name))]
+    needed = [name for name in names if name.endswith((".json", ".jinja", ".safetensors"))]
+    closed = [name for name in needed if not os.access(os.path.join(source, name), os.R_OK)]
     give = "give a folder with config.json, weights (safetensors) and a tokenizer"
     merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
     symptoms = (  # the first that is there is said
@@ -236,7 +236,9 @@ def check_reachable(model_id: str) -> None:
     try:
         cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")
     except huggingface_hub.errors.HFValidationError as error:
-        raise ModelUnavailable(f"{model_id!r} is neither a folder on this machine nor a Hugging Face id; check it") from error
+        raise ModelUnavailable(
+            f"{model_id!r} is neither a folder on this machine nor a Hugging Face id; check it"
+        ) from error
     if isinstance(cached, str):
         return
     hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
