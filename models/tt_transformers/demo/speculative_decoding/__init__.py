@@ -26,26 +26,14 @@ __all__ = [
     "SpeculativeGenerator", "StopConditions", "TokenEvent", "TorchModelRunner",
 ]  # fmt: skip
 
-
-# Where each is: imported when it is asked for, as torch takes a second, and TorchModelRunner alone needs transformers.
-_HOMES = {
-    "acceptance": "Acceptance SamplingParams",
-    "auto_lookahead": "AutoLookahead",
-    "drafters": "Draft Drafter DraftRequest ModelDrafter",
-    "errors": "BadInput ModelFailure ModelUnavailable",
-    "lookahead": "AdaptiveLookahead FixedLookahead Lookahead",
-    "metrics": "GenerationResult RoundRecord",
-    "prompt_lookup": "HybridDrafter PromptLookupDrafter",
-    "runner": "IDLE ModelRunner Rows",
-    "sequences": "GenerationRequest StopConditions",
-    "speculative_generator": "SpeculativeGenerator TokenEvent",
-    "hf.runner": "TorchModelRunner",
-}
+# Where they are, the one that needs transformers last.
+_HOMES = "errors acceptance lookahead auto_lookahead metrics runner sequences drafters prompt_lookup".split()
+_HOMES += ["speculative_generator", "hf.runner"]
 
 
 def __getattr__(name: str) -> Any:
-    """One of the names above, imported when it is asked for."""
-    for module, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    """One of the names above, imported when it is asked for: torch takes a second."""
+    for home in _HOMES if name in __all__ else ():
+        if hasattr(module := import_module(f"{__name__}.{home}"), name):
+            return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

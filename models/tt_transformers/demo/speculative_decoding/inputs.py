@@ -80,10 +80,8 @@ def text_of(path: Path | str, what: str, parse: Callable[[str], Any] = str) -> A
         reason = f"cannot be read ({error.strerror or error}); name another"
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = f"is not JSON: {error}; mend it"
-    except ValueError as error:  # of `parse`; numbers of thousands of digits; a zero byte in the path
-        reason = f"cannot be used: {error}; mend it"
+    except (ValueError, RecursionError) as error:  # deep JSON, numbers of thousands of digits, what `parse` refuses
+        reason = f"is not JSON that can be used: {error}; mend it"
     raise BadInput(f"{what} {path} {reason}")
 
 

@@ -84,10 +84,10 @@ def show(record: dict[str, Any], console: Any, *, show_rounds: bool = False) -> 
     if show_rounds:
         for row in record["prompts"]:
             console.print(terminal.styled("\n".join([f"{one_line(row['category'])}:", *terminal.round_lines(row)])))
-    console.print(terminal.styled(f"\n{terminal.result_table(record)}"), soft_wrap=True)
-    console.print(terminal.styled(terminal.verdict(record)))
+    texts = [terminal.result_table(record), terminal.verdict(record)]
     if record["summary"]["drafted"]:
-        console.print(terminal.styled(f"\n{terminal.rounds_table(record)}"), soft_wrap=True)
+        texts += ["", terminal.rounds_table(record)]
+    console.print(terminal.styled("\n".join(["", *texts])))
 
 
 def watched_run(comparison: Comparison, console: Any, stream: terminal.StreamedText | None) -> None:

@@ -7,12 +7,13 @@ import argparse
 import contextlib
 import functools
 import io
+import math
 import os
 import reprlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 
@@ -23,7 +24,6 @@ INTERRUPTED, CLOSED_PIPE = 130, 141  # as a shell reports SIGINT and SIGPIPE
 _ACTING = [*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x2070)]
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING if chr(code) not in "\t\n"}
 Main: TypeAlias = Callable[[Sequence[str] | None], int]
-Number = TypeVar("Number", int, float)
 
 
 def shown(text: str) -> str:
@@ -50,15 +50,14 @@ class Parser(argparse.ArgumentParser):
         raise BadInput(f"{message}; see --help")
 
 
-def number(kind: Callable[[str], Number], least: Number, most: Number | None = None) -> Callable[[str], Number]:
+def number(kind: type[int] | type[float], least: float, most: float = math.inf) -> Callable[[str], Any]:
     """An option's type: an int or a float from `least` to `most`."""
 
-    def parse(text: str) -> Number:
+    def parse(text: str) -> int | float:
         with contextlib.suppress(ValueError):
-            value = kind(text)
-            if least <= value <= (value if most is None else most):
+            if least <= (value := kind(text)) <= most:
                 return value
-        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
         what = "a whole number" if kind is int else "a number"
         raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} was given, and it must be {what} {limits}")
 
@@ -81,8 +80,6 @@ def command(main: Main) -> Main:
         except (BadInput, ModelFailure) as error:
             say("error", error)
             return BAD_INPUT if isinstance(error, BadInput) else DIFFERED
-        except BrokenPipeError:
-            raise
         except OSError as error:
             return _full(error)
         finally:
@@ -94,7 +91,9 @@ def command(main: Main) -> Main:
 
 
 def _full(error: OSError) -> int:
-    """Say what could not be written or read (of a stream Python does not tell the name); the exit status."""
+    """Say what could not be written or read (Python does not name a stream); the exit status. A closed pipe: on."""
+    if isinstance(error, BrokenPipeError):
+        raise error
     what = f"{error.filename or 'standard output'} cannot be used ({error.strerror})"
     say("error", f"{what}; make room for it, or choose another place" if error.errno else error)
     return BAD_INPUT
@@ -103,17 +102,13 @@ def _full(error: OSError) -> int:
 def quiet_interrupts() -> None:
     """Until entry() Ctrl-C ends Python at once and quietly: the imports of torch take seconds."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell wants it to be ignored
-        signal.signal(signal.SIGINT, _end_at_once)
-
-
-def _end_at_once(*_: object) -> NoReturn:
-    os._exit(INTERRUPTED)
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
 def entry(main: Main) -> int:
     """`main` for a shell: Ctrl-C, a reader that left (`| head`) and a full disk end it quietly, with the status that
     shells give."""
-    if signal.getsignal(signal.SIGINT) is _end_at_once:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     status = MATCHED
     try:
@@ -123,14 +118,10 @@ def entry(main: Main) -> int:
             print(end="", flush=True)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        status = CLOSED_PIPE
     except OSError as error:
-        status = status or _full(error)
-    else:
-        return status
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # what they hold must not complain when Python ends
-        with contextlib.suppress(OSError):  # no file
-            os.dup2(nowhere, stream.fileno())
+        status = CLOSED_PIPE if isinstance(error, BrokenPipeError) else status or _full(error)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # what they hold must not complain when Python ends
+            with contextlib.suppress(OSError):  # no file
+                os.dup2(nowhere, stream.fileno())
     return status

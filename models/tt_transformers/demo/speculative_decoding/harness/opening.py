@@ -20,11 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveL
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.trimmed_head import (
-    TrimmedHead,
-    most_frequent_token_ids,
-    token_ids_from_file,
-)
+from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -131,23 +127,20 @@ def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int
     if options.draft_file is not None:
         spec = FeatureDraft.load(options.draft_file).spec
         if (spec.hidden_size, spec.vocab_size) != (getattr(config, "hidden_size", None), config.vocab_size):
-            theirs = f"--draft-file {options.draft_file} was trained for {spec.target_name}, of another size"
             remedy = "use its own, or train a draft for this one with python -m training.train_draft"
-            raise BadInput(f"{theirs} than {options.target}; {remedy}")
+            raise BadInput(f"--draft-file {options.draft_file} was trained for {spec.target_name}; {remedy}")
     elif options.draft is not None:
         draft_config, its_tokenizer = look_into(options.draft)
         check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
         kept = _head_token_ids(options)
-        if kept is not None:
-            try:
-                TrimmedHead(kept, draft_config.vocab_size)
-            except BadInput as error:
-                raise BadInput(f"{options.draft_head_file}: {error}; give ids of {options.draft}") from error
+        if kept and not 0 <= min(kept) <= max(kept) < draft_config.vocab_size:
+            limits = f"{options.draft} has 0 to {draft_config.vocab_size - 1}"
+            raise BadInput(f"{options.draft_head_file} holds token ids from {min(kept)} to {max(kept)}; {limits}")
     requests = tokenized(options.prompts, tokenizer, max_seq_len=options.max_seq_len)
-    for number, request in enumerate(requests, start=1):
-        if (highest := max(request.token_ids)) >= config.vocab_size:
-            known = f"{options.target} knows {config.vocab_size}"
-            raise BadInput(f"prompt {number} has token id {highest}, and {known}; give it the tokenizer of its own")
+    if (highest := max(max(request.token_ids) for request in requests)) >= config.vocab_size:
+        raise BadInput(
+            f"a prompt has token id {highest}, and {options.target} no such; give it the tokenizer of its own"
+        )
     return tokenizer, kept
 
 

@@ -103,25 +103,19 @@ def write_whole(path: str | Path, text: str | bytes, option: str = "--json") -> 
         _write(path, content)
     except OSError as error:
         reason = f"{option} {path} cannot be written ({error.strerror or error})"
-        raise BadInput(f"{reason}; {_kept(content, Path(path).suffix, binary=isinstance(text, bytes))}") from error
+        raise BadInput(f"{reason}; {_kept(text, content, Path(path).suffix)}") from error
 
 
-def _kept(content: bytes, suffix: str, *, binary: bool) -> str:
-    """Where the content is instead, in words."""
-    kept = None
-    try:
+def _kept(text: str | bytes, content: bytes, suffix: str) -> str:
+    with contextlib.suppress(OSError):
         with tempfile.NamedTemporaryFile(prefix="results-", suffix=suffix, delete=False) as kept:
             kept.write(content)
         return f"the results are in {kept.name} instead"
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(kept.name).unlink(missing_ok=True) if kept else None
-        reason = f"nor can a temporary file ({error.strerror or error})"
-    if binary:
-        return f"{reason}: they are lost; make room, or set TMPDIR to a folder that has some"
+    if isinstance(text, bytes):
+        return "nor can a temporary file, and the results are lost; make room, or set TMPDIR to a folder that has some"
     with contextlib.suppress(OSError):
-        print(content.decode(), file=sys.stderr, flush=True)
-    return f"{reason}: the results are printed above instead"
+        print(text, file=sys.stderr, flush=True)
+    return "nor can a temporary file: the results are printed above"
 
 
 def _mode(path: str | Path) -> int | None:

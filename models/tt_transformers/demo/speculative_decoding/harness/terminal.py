@@ -21,8 +21,6 @@ from models.tt_transformers.demo.speculative_decoding.speculative_generator impo
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.segment import Segments
-    from rich.text import Text
 
 WIDTH = 128  # where the output is not a terminal
 GUTTER = 2  # between columns
@@ -48,7 +46,7 @@ def make_console() -> Console | PlainScreen:
         return PlainScreen()
     console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal:
-        console.width = screen_width()
+        console.width = shutil.get_terminal_size((WIDTH, 24)).columns
     setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
     return console
 
@@ -57,50 +55,31 @@ def _raise_again() -> NoReturn:
     raise  # noqa: PLE0704  # inside rich's handler of BrokenPipeError
 
 
-def screen_width() -> int:
-    """Columns of the terminal; WIDTH where the output is none."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns
-
-
 def cells(text: str) -> int:
     """How many columns of a terminal the text takes: a wide character two, a combining one none."""
     try:
         from rich.cells import cell_len
     except ImportError:
-        wide = {"W": 2, "F": 2}
-        return sum(
-            0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else wide.get(unicodedata.east_asian_width(c), 1)
-            for c in text
-        )
+        return sum((not unicodedata.combining(c)) * (1 + (unicodedata.east_asian_width(c) in "WF")) for c in text)
     return cell_len(text)
 
 
 def shortened(text: str, width: int) -> str:
     """The text, or as much of it as leaves room for an ellipsis."""
-    if cells(text) <= width:
-        return text
-    taken = list(accumulate(map(cells, text)))
-    return text[: bisect_left(taken, width)] + "…"
+    fitting = bisect_left(list(accumulate(map(cells, text))), width)
+    return text if cells(text) <= width else f"{text[:fitting]}…"
 
 
-def styled(text: str, style: str = "") -> Text | str:
-    """Text that neither markup nor control characters in it can make act."""
+def styled(text: str, style: str = "", *, tabs: bool = False) -> Any:
+    """Text that neither markup nor control characters in it can make act; its tabs stay tabs if `tabs` says so."""
     text = shown(text)
-    try:
-        from rich.text import Text
-    except ImportError:
-        return text
-    return Text(text, style=style)
-
-
-def streamed(text: str, style: str = "") -> Segments | str:
-    """As styled(), but its tabs stay tabs."""
     try:
         from rich.segment import Segment, Segments
         from rich.style import Style
+        from rich.text import Text
     except ImportError:
-        return shown(text)
-    return Segments([Segment(shown(text), Style.parse(style))])
+        return text
+    return Segments([Segment(text, Style.parse(style))]) if tabs else Text(text, style=style)
 
 
 class StreamedText:
@@ -111,11 +90,11 @@ class StreamedText:
 
     def __call__(self, event: TokenEvent) -> None:
         if event.user == 0 and (text := self._stream.add(event.token)):
-            self.console.print(streamed(text, STYLES[event.origin]), end="", soft_wrap=True)
+            self.console.print(styled(text, STYLES[event.origin], tabs=True), end="", soft_wrap=True)
 
     def finish(self) -> None:
         """The text has ended: show what was held back; another may begin."""
-        self.console.print(streamed(f"{self._stream.rest()}\n"), end="", soft_wrap=True)
+        self.console.print(styled(f"{self._stream.rest()}\n", tabs=True), end="", soft_wrap=True)
         self._stream = TextStream(self._decode)
 
 
@@ -147,7 +126,7 @@ def screen_table(title: str, columns: Sequence[Column], rows: Sequence[Row], tot
     headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
     values = [*rows, total] if total else rows
     texts = [[*heading, *map(column.cell, values)] for heading, column in zip(headings, columns)]
-    widths, screen = [max(map(cells, text)) for text in texts], screen_width()
+    widths, screen = [max(map(cells, text)) for text in texts], shutil.get_terminal_size((WIDTH, 24)).columns
     for rank in sorted({column.rank for column in columns}, reverse=True):
         kept = [i for i, column in enumerate(columns) if column.rank <= rank]
         size = sum(widths[i] + GUTTER for i in kept) - GUTTER

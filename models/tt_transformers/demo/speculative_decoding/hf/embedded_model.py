@@ -71,10 +71,8 @@ def sha256(path: Path) -> str:
 def _is_whole(folder: Path) -> bool:
     try:
         manifest = json_of(folder / MANIFEST, "the manifest")
-        if not isinstance(manifest, dict) or not manifest:
-            return False
-        return all(sha256(folder / name) == digest for name, digest in manifest.items())
-    except (BadInput, FileNotFoundError):
+        return bool(manifest) and all(sha256(folder / name) == digest for name, digest in manifest.items())
+    except (BadInput, FileNotFoundError, AttributeError):  # the last: no names and digests
         return False
 
 

@@ -17,16 +17,8 @@ from typing import Any
 import huggingface_hub
 import torch
 from safetensors import safe_open
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto import modeling_auto as kinds
 from transformers.utils import logging
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
@@ -90,7 +82,7 @@ def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
         return _tokenizer(source)
 
 
-def look_into(model_id: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+def look_into(model_id: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """The configuration (of its text) and the tokenizer; ModelUnavailable says what is wrong with them, with the
     generation_config, or with the files of weights as far as it shows before these are read."""
     with _named_failures(model_id) as source:
@@ -115,13 +107,12 @@ def look_into(model_id: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]
     return config, tokenizer
 
 
-def _not_causal(config: PreTrainedConfig) -> str:
-    """What a model is that continues no text; empty for one that does."""
+def _not_causal(config: Any) -> str:
     if config.is_encoder_decoder:
         return "an encoder-decoder model, whose decoder continues no text without its encoder"
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+    if type(config) in kinds.MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
         return "an encoder-only model, which fills gaps in a text and does not continue it"
-    return "" if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else "of which transformers has no causal language model"
+    return "" if type(config) in kinds.MODEL_FOR_CAUSAL_LM_MAPPING else "of which transformers has no causal LM"
 
 
 def _tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -236,9 +227,8 @@ def check_reachable(model_id: str) -> None:
     try:
         cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")
     except huggingface_hub.errors.HFValidationError as error:
-        raise ModelUnavailable(
-            f"{model_id!r} is neither a folder on this machine nor a Hugging Face id; check it"
-        ) from error
+        what = f"{model_id!r} is neither a folder on this machine nor a Hugging Face id"
+        raise ModelUnavailable(f"{what}; check it") from error
     if isinstance(cached, str):
         return
     hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
