@@ -185,8 +185,8 @@ def test_text_with_a_tokenizer_is_encoded_and_decoded():
 
 def test_a_text_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9")
-    for name in ("absent.txt", "latin.txt"):
-        with pytest.raises(BadInput, match=f"{name} cannot be read"):
+    for name, why in (("absent.txt", "cannot be read"), ("latin.txt", "is not UTF-8")):
+        with pytest.raises(BadInput, match=f"{name} {why}"):
             most_frequent_token_ids(tmp_path / name, tokenizer=None, size=4)
 
 

@@ -3,21 +3,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speculative decoding for tt_transformers and Hugging Face transformers: the target's own text, sooner."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
-from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
-from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, Rows
-from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
-
 if TYPE_CHECKING:
+    from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams
+    from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+    from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, ModelDrafter
+    from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+    from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
+    from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+    from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
+    from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, Rows
+    from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
+    from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
 
 __all__ = [
     "IDLE", "Acceptance", "AdaptiveLookahead", "AutoLookahead", "BadInput", "Draft", "DraftRequest", "Drafter",
@@ -26,11 +26,14 @@ __all__ = [
     "SpeculativeGenerator", "StopConditions", "TokenEvent", "TorchModelRunner",
 ]  # fmt: skip
 
+# Where they are, the one that needs transformers last.
+_HOMES = "errors acceptance lookahead auto_lookahead metrics runner sequences drafters prompt_lookup".split()
+_HOMES += ["speculative_generator", "hf.runner"]
+
 
 def __getattr__(name: str) -> Any:
-    """TorchModelRunner, imported when it is asked for: of all these names it alone needs transformers."""
-    if name != "TorchModelRunner":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-
-    return TorchModelRunner
+    """One of the names above, imported when it is asked for: torch takes a second."""
+    for home in _HOMES if name in __all__ else ():
+        if hasattr(module := import_module(f"{__name__}.{home}"), name):
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

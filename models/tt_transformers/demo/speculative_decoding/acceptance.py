@@ -93,6 +93,7 @@ def to_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     if params.top_p < 1.0:
         probs, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
         outside = probs.cumsum(-1) - probs >= params.top_p  # mass before a token already reaches top_p
+        outside[..., 0] = False  # also where top_p is nothing in float32
         logits = logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), float("-inf"))
     return logits.softmax(-1)
 

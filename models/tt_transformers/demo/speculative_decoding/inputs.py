@@ -4,7 +4,9 @@
 """The one border where what a caller passes (numbers and lists of Python's own, numpy's, torch's) becomes what the
 algorithm works with, or a BadInput that names it."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -68,3 +70,21 @@ def prompts(given: Any) -> list[str | list[int]]:
             raise BadInput(f"prompt {number} is {prompt!r}; give a list of prompts, each a text or a list of token ids")
         found.append(prompt if isinstance(prompt, str) else whole_numbers(prompt, f"prompt {number}"))
     return found
+
+
+def text_of(path: Path | str, what: str, parse: Callable[[str], Any] = str) -> Any:
+    """What a text file holds, parsed; BadInput: `what` the file is, and why it cannot be read."""
+    try:
+        return parse(Path(path).read_text("utf-8-sig"))
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error}); name another"
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
+    except (ValueError, RecursionError) as error:  # deep JSON, numbers of thousands of digits, what `parse` refuses
+        reason = f"is not JSON that can be used: {error}; mend it"
+    raise BadInput(f"{what} {path} {reason}")
+
+
+def json_of(path: Path | str, what: str, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
+    """What a JSON file holds, its objects made by `pairs`; BadInput as text_of."""
+    return text_of(path, what, lambda text: json.loads(text, object_pairs_hook=pairs))

@@ -3,16 +3,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`; pytest: on device."""
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.tt_transformers.demo.speculative_decoding.harness.command import quiet_interrupts
+
+if __name__ == "__main__":  # before torch is imported
+    quiet_interrupts()
+
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
-from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry
+from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, one_line
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
@@ -61,12 +67,15 @@ def run(options: RunOptions, *, show_rounds: bool, quiet: bool, json_file: Path 
         comparison.warm_up()
         watched_run(comparison, console, None if quiet else terminal.StreamedText(console, decode))
         record = result_file(run_record(options, comparison.compared[0], decode), bench)
-    try:
-        if json_file is not None:
+    if json_file is not None:
+        try:
             write_json(record, json_file)
-            console.print(terminal.styled(f"written: {json_file}"))
-    finally:  # whatever became of the file
-        show(record, console, show_rounds=show_rounds)
+        except BadInput:  # is said whatever becomes of the screen, and the other way round
+            with contextlib.suppress(OSError):
+                show(record, console, show_rounds=show_rounds)
+            raise
+        console.print(terminal.styled(one_line(f"written: {json_file}")))
+    show(record, console, show_rounds=show_rounds)
     return MATCHED if comparison.matched else DIFFERED
 
 
@@ -74,7 +83,7 @@ def show(record: dict[str, Any], console: Any, *, show_rounds: bool = False) -> 
     """The tables and the verdict."""
     if show_rounds:
         for row in record["prompts"]:
-            console.print(terminal.styled("\n".join([f"{row['category']}:", *terminal.round_lines(row)])))
+            console.print(terminal.styled("\n".join([f"{one_line(row['category'])}:", *terminal.round_lines(row)])))
     texts = [terminal.result_table(record), terminal.verdict(record)]
     if record["summary"]["drafted"]:
         texts += ["", terminal.rounds_table(record)]
@@ -87,7 +96,7 @@ def watched_run(comparison: Comparison, console: Any, stream: terminal.StreamedT
     def watch(batch: Sequence[TokenizedPrompt], done: int) -> OnToken | None:
         if stream and done:
             stream.finish()
-        categories = ", ".join(request.prompt.category for request in batch)
+        categories = one_line(", ".join(request.prompt.category for request in batch))
         console.print(terminal.styled(f"prompt {done + 1} of {len(comparison.requests)}: {categories}", "bold"))
         return stream
 

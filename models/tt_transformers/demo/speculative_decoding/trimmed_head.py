@@ -9,18 +9,17 @@ few of the ids. q is zero elsewhere: tokens outside are never drafted, but what 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of, text_of, whole_numbers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,7 +60,7 @@ class TrimmedHead:
 
 def token_ids_from_file(path: Path | str) -> list[int]:
     """The ids in a JSON list; BadInput names the file and what is wrong with it."""
-    ids = _read(path, json.loads)
+    ids = json_of(path, "the token ids file")
     if not isinstance(ids, list) or not ids or not all(type(token) is int for token in ids):
         raise BadInput(f"the token ids file {path} must hold a non-empty JSON list of whole numbers")
     return ids
@@ -72,15 +71,8 @@ def most_frequent_token_ids(text_file: Path | str, tokenizer: PreTrainedTokenize
     ids (the earliest merges, which are the commonest pieces) fill up."""
     if size < 1:
         raise BadInput(f"a trimmed head of {size} ids drafts nothing; give at least 1")
-    text = _read(text_file, str)
+    text = text_of(text_file, "the text of a trimmed head")
     counted = Counter(tokenizer.encode(text, add_special_tokens=False))
     frequent = [token for token, _ in counted.most_common(size)]
     kept = dict.fromkeys([*tokenizer.all_special_ids, *frequent, *range(min(size, len(tokenizer)))])
     return list(kept)[:size]
-
-
-def _read(path: Path | str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"the trimmed head's {path} cannot be read: {error}") from error

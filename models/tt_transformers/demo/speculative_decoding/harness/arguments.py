@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of the command line."""
 
-from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
+from models.tt_transformers.demo.speculative_decoding.harness.command import Parser, number
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
 DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
@@ -23,6 +23,7 @@ def parser() -> Parser:
         "report (tables, plots and a page from result files), estimate (what a pair could gain). "
         "Exit status: 0 every prompt matched plain decoding, 1 one did not, 2 bad input, 130 interrupted.",
     )
+    whole, count, real = number(int, 0), number(int, 1), number(float, 0)
     add = top.add_argument_group("models").add_argument
     add("--pair", metavar="NAME", help="a named target/draft pair (default: smollm2); see --list-pairs")
     add("--list-pairs", action="store_true", help="print the named pairs and end")
@@ -35,35 +36,35 @@ def parser() -> Parser:
     add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")
-    add("--draft-head-size", type=int, metavar="N", help="... so many of them")
+    add("--draft-head-size", type=count, metavar="N", help="... so many of them")
     add("--backend", choices=["torch", "tt"], default="torch", help="torch: CPU or CUDA; tt: Tenstorrent")
     add("--device", default="cpu", help="torch backend: cpu (default) or cuda")
     add("--dtype", help=" ".join(f"{b}: {' or '.join(p)} (default: {p[0]})." for b, p in PRECISIONS.items()))
     known = f"{DEFAULT_SEQ_LEN}, or what the models know if less"
-    add("--max-seq-len", type=int, metavar="N", help=f"prompt and new tokens (default: {known})")
+    add("--max-seq-len", type=number(int, 2), metavar="N", help=f"prompt and new tokens (default: {known})")
 
     add = top.add_argument_group("decoding").add_argument
     k = f"tokens drafted per round (1 to {MAX_DRAFT_TOKENS}), or the most of them (default: {DEFAULT_K} where fixed)"
-    add("-k", "--num-draft-tokens", type=int, metavar="K", help=k)
+    add("-k", "--num-draft-tokens", type=number(int, 1, MAX_DRAFT_TOKENS), metavar="K", help=k)
     how = "fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain decoding"
     usual = "fixed for the Llama pairs and where K is given, else auto"
     add("--lookahead", choices=LOOKAHEADS, help=f"{how} (default: {usual})")
-    add("--batch-size", type=int, default=1, metavar="B", help="prompts generated together (default: 1)")
-    add("--temperature", type=float, default=0.0, help="0 is greedy (default); otherwise tokens are sampled")
-    add("--top-k", type=int, default=0, metavar="N", help="sample from the N likeliest; 0: all (default)")
-    add("--top-p", type=float, default=1.0, metavar="P", help="sample from the likeliest P of mass (default: 1)")
+    add("--batch-size", type=count, default=1, metavar="B", help="prompts generated together (default: 1)")
+    add("--temperature", type=real, default=0.0, help="0 is greedy (default); otherwise tokens are sampled")
+    add("--top-k", type=whole, default=0, metavar="N", help="sample from the N likeliest; 0: all (default)")
+    add("--top-p", type=real, default=1.0, metavar="P", help="sample from the likeliest P of mass (default: 1)")
     wide = "both arms run every forward K + 1 rows wide, so that low precision rounds alike; then demand identity"
     add("--exact", action="store_true", help=wide)
-    add("--max-new-tokens", type=int, default=128, metavar="N", help="per prompt (default: 128)")
+    add("--max-new-tokens", type=count, default=128, metavar="N", help="per prompt (default: 128)")
     add("--stop", action="append", default=[], metavar="TEXT", help="end at this text (may be repeated)")
-    add("--seed", type=int, default=0, help="of the random generators (default: 0)")
+    add("--seed", type=whole, default=0, help="of the random generators (default: 0)")
 
     add = top.add_argument_group("prompts").add_argument
     add("--prompts", metavar="FILE", help='JSON list of {"prompt": ..., "category": ...} (default: ten samples)')
     add("--prompt", metavar="TEXT", help="one prompt instead of a file")
 
     add = top.add_argument_group("measuring and output").add_argument
-    add("--repeat", type=int, default=1, metavar="R", help="interleaved runs per prompt; medians are shown")
+    add("--repeat", type=count, default=1, metavar="R", help="interleaved runs per prompt; medians are shown")
     unproven = "do not try whether the model can be addressed by position (torch backend; said in the record)"
     add("--no-proof", action="store_true", help=unproven)
     add("--no-baseline", action="store_true", help="skip plain decoding: no speedup, no equality check")

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, ModelDrafter, check_same_tokenizer
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
@@ -86,34 +88,61 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
-    def opened_runner(model_id: str, kept: list[int] | None = None) -> tuple[TorchModelRunner, PreTrainedTokenizerBase]:
+    def opened_runner(model_id: str, kept: list[int] | None = None) -> TorchModelRunner:
         size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
         size |= {"prove": options.prove, "exact": options.exact}
         with watch_load(model_id) as watch:
-            model, tokenizer = loading.load_model(model_id, device=options.device, dtype=options.dtype)
+            model = loading.load_weights(model_id, device=options.device, dtype=options.dtype)
             runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, **size)
             opened.callback(runner.close)
             runner.warmup([1])
         runner.load = loading.described(watch, model)
-        return runner, tokenizer
+        return runner
 
-    kept = _head_token_ids(options)
+    tokenizer, kept = _looked_into(options)
     draft: Drafter | None = None
     draft_load: ModelLoad | None = None
     with ExitStack() as opened:
-        target, tokenizer = opened_runner(options.target)
+        target = opened_runner(options.target)
         if options.draft_file is not None:
             with watch_load(options.draft_file.stem) as draft_load:
                 draft = FeatureDrafter.from_file(options.draft_file, target.model)
                 draft_load.weights_mb = options.draft_file.stat().st_size / 1e6
             opened.callback(draft.close)
         elif options.draft is not None:
-            runner, its_tokenizer = opened_runner(options.draft, kept)
-            check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
+            runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
         ignored, target.ignored_settings = _ignored_settings(options, target.model), {}  # said here, once for all arms
         yield Bench(target, tokenizer, draft, draft_load, ignored)
+
+
+def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
+    """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong with models,
+    drafts and prompts, as far as it shows before any weights are loaded."""
+    from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
+
+    config, tokenizer = look_into(options.target)
+    kept = None
+    if options.draft_file is not None:
+        spec = FeatureDraft.load(options.draft_file).spec
+        if (spec.hidden_size, spec.vocab_size) != (getattr(config, "hidden_size", None), config.vocab_size):
+            remedy = "use its own, or train a draft for this one with python -m training.train_draft"
+            raise BadInput(f"--draft-file {options.draft_file} was trained for {spec.target_name}; {remedy}")
+    elif options.draft is not None:
+        draft_config, its_tokenizer = look_into(options.draft)
+        check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)
+        kept = _head_token_ids(options)
+        if kept and not 0 <= min(kept) <= max(kept) < draft_config.vocab_size:
+            limits = f"{options.draft} has 0 to {draft_config.vocab_size - 1}"
+            raise BadInput(f"{options.draft_head_file} holds token ids from {min(kept)} to {max(kept)}; {limits}")
+    requests = tokenized(options.prompts, tokenizer, max_seq_len=options.max_seq_len)
+    if (highest := max(max(request.token_ids) for request in requests)) >= config.vocab_size:
+        raise BadInput(
+            f"a prompt has token id {highest}, and {options.target} no such; give it the tokenizer of its own"
+        )
+    return tokenizer, kept
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +22,10 @@ from models.tt_transformers.demo.speculative_decoding.harness.output import chec
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import PAIRS, named_pair
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
-from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
 WIDEST_AUTOMATIC_K = 16  # of a lookahead that varies K, unless the user says how far it may go
-LEAST = dict.fromkeys(("num_draft_tokens", "batch_size", "max_new_tokens", "repeat", "draft_head_size"), 1)
-LEAST |= {"max_seq_len": 2}
-MOST = {"num_draft_tokens": MAX_DRAFT_TOKENS}
+INPUTS = ("prompts", "draft_file", "draft_head_ids", "draft_head_text", "target", "draft", "assistant")
 # Drafter -> what is said where it does not have what it needs.
 NEEDED = {
     "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup",
@@ -80,11 +78,6 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     for name, value in given.items():
         empty = value == "" and name != "prompt"
         _refuse(empty, f"{_option(name)} was given an empty text; drop it, or say what it should be")
-    for name, least in LEAST.items():
-        value, most = given[name], MOST.get(name)
-        limits = f"from {least} to {most}" if most else f"at least {least}"
-        wrong = value is not None and not least <= value <= (most or value)
-        _refuse(wrong, f"{_option(name)} is {value}; it must be {limits}")
     chosen = _models(arguments) | _machine(arguments)
     exact, on_tt = arguments.exact, arguments.backend == "tt"
     pair = PAIRS.get(chosen["pair"])
@@ -128,7 +121,10 @@ def _option(name: str) -> str:
 
 def json_file(arguments: argparse.Namespace) -> Path | None:
     """Where the result goes, if anywhere; BadInput if it cannot go there."""
-    return None if arguments.json is None else checked_output("--json", arguments.json)
+    if arguments.json is None:
+        return None
+    of_pairs = [prompt_files.SAMPLE_PROMPTS, *(pair.draft_path for pair in PAIRS.values())]
+    return checked_output("--json", arguments.json, inputs=[*(vars(arguments).get(name) for name in INPUTS), *of_pairs])
 
 
 def fitted(options: RunOptions, asked: int | None) -> RunOptions:
@@ -175,7 +171,7 @@ def _models(arguments: argparse.Namespace) -> dict[str, Any]:
 def _file(arguments: argparse.Namespace, name: str, remedy: str = "") -> Path | None:
     """The file that an option names, if it is given."""
     path = Path(given) if (given := getattr(arguments, name)) else None
-    _refuse(path and not path.is_file(), f"{_option(name)} {path}: there is no such file{remedy}")
+    _refuse(path and not os.path.isfile(path), f"{_option(name)} {path}: there is no such file{remedy}")
     return path
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,17 +42,7 @@ class TokenizedPrompt:
 def load_prompts(path: Path | str) -> list[Prompt]:
     """Read a prompts file; BadInput: there is none, it is not UTF-8, not JSON, or an entry (named) is not
     {"prompt": non-empty text}."""
-    path = Path(path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicate_keys)
-    except OSError as error:
-        raise BadInput(f"the prompts file {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"the prompts file {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(f"the prompts file {path} is not JSON: {error}") from error
-    except ValueError as error:
-        raise BadInput(f"the prompts file {path}: {error}") from error
+    entries = json_of(path, "the prompts file", _without_duplicate_keys)
     if not isinstance(entries, list) or not entries:
         raise BadInput(f'the prompts file {path} must hold a non-empty JSON list of {{"prompt": "..."}} entries')
     return [_prompt(entry, f"entry {number} of {path}") for number, entry in enumerate(entries, start=1)]

@@ -8,20 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from models.tt_transformers.demo.speculative_decoding.harness.command import shown
+from models.tt_transformers.demo.speculative_decoding.harness.command import one_line, shown
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 WIDTH = 128  # where the output is not a terminal
 GUTTER = 2  # between columns
+SHORTEST = 8  # of a name that is shortened
 STYLES = {"accepted": "green", "recovered": "bold magenta", "bonus": "bold magenta", "plain": "", "prefill": ""}
 MISSING = "-"
 Row: TypeAlias = dict[str, Any]  # what a table or a sentence is made of: a result, or a part of one
@@ -35,7 +38,7 @@ class PlainScreen:
 
 
 def make_console() -> Console | PlainScreen:
-    """rich's console, wide enough for tables where the output is no terminal; plain text (said once) without rich."""
+    """rich's console, as wide as the tables are made; plain text (said once) without rich."""
     try:
         from rich.console import Console
     except ImportError:
@@ -43,7 +46,7 @@ def make_console() -> Console | PlainScreen:
         return PlainScreen()
     console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal:
-        console.width = WIDTH
+        console.width = shutil.get_terminal_size((WIDTH, 24)).columns
     setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
     return console
 
@@ -52,14 +55,31 @@ def _raise_again() -> NoReturn:
     raise  # noqa: PLE0704  # inside rich's handler of BrokenPipeError
 
 
-def styled(text: str, style: str = "") -> Text | str:
-    """Text that neither markup nor control characters in it can make act."""
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes: a wide character two, a combining one none."""
+    try:
+        from rich.cells import cell_len
+    except ImportError:
+        return sum((not unicodedata.combining(c)) * (1 + (unicodedata.east_asian_width(c) in "WF")) for c in text)
+    return cell_len(text)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of it as leaves room for an ellipsis."""
+    fitting = bisect_left(list(accumulate(map(cells, text))), width)
+    return text if cells(text) <= width else f"{text[:fitting]}…"
+
+
+def styled(text: str, style: str = "", *, tabs: bool = False) -> Any:
+    """Text that neither markup nor control characters in it can make act; its tabs stay tabs if `tabs` says so."""
     text = shown(text)
     try:
+        from rich.segment import Segment, Segments
+        from rich.style import Style
         from rich.text import Text
     except ImportError:
         return text
-    return Text(text, style=style)
+    return Segments([Segment(text, Style.parse(style))]) if tabs else Text(text, style=style)
 
 
 class StreamedText:
@@ -70,11 +90,11 @@ class StreamedText:
 
     def __call__(self, event: TokenEvent) -> None:
         if event.user == 0 and (text := self._stream.add(event.token)):
-            self.console.print(styled(text, STYLES[event.origin]), end="", soft_wrap=True)
+            self.console.print(styled(text, STYLES[event.origin], tabs=True), end="", soft_wrap=True)
 
     def finish(self) -> None:
         """The text has ended: show what was held back; another may begin."""
-        self.console.print(styled(self._stream.rest()), soft_wrap=True)
+        self.console.print(styled(f"{self._stream.rest()}\n", tabs=True), end="", soft_wrap=True)
         self._stream = TextStream(self._decode)
 
 
@@ -96,22 +116,28 @@ class Column:
 
     def cell(self, row: Row) -> str:
         """Empty where the row has no such value."""
-        return shown(" ".join(figure(row[self.key], self.form).split())) if self.key in row else ""
+        return one_line(figure(row[self.key], self.form)) if self.key in row else ""
 
 
 def screen_table(title: str, columns: Sequence[Column], rows: Sequence[Row], total: Row | None = None) -> str:
-    """A table that leaves out whole columns, never digits, where the screen is narrow. The first column is a name."""
+    """A table that leaves out whole columns, never digits, where the screen is narrow; the first column, names, is
+    shortened if that is not enough."""
     tall = max(column.heading.count("\n") for column in columns) + 1
     headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
     values = [*rows, total] if total else rows
     texts = [[*heading, *map(column.cell, values)] for heading, column in zip(headings, columns)]
-    widths = [max(map(len, text)) for text in texts]
+    widths, screen = [max(map(cells, text)) for text in texts], shutil.get_terminal_size((WIDTH, 24)).columns
     for rank in sorted({column.rank for column in columns}, reverse=True):
         kept = [i for i, column in enumerate(columns) if column.rank <= rank]
         size = sum(widths[i] + GUTTER for i in kept) - GUTTER
-        if size <= shutil.get_terminal_size((WIDTH, 24)).columns:
+        if size <= screen:
             break
-    padded = [[text.rjust(widths[i]) if i else text.ljust(widths[i]) for text in texts[i]] for i in kept]
+    else:
+        size -= widths[0]
+        widths[0] = min(widths[0], max(SHORTEST, screen - size))
+        size, texts[0] = size + widths[0], [shortened(text, widths[0]) for text in texts[0]]
+    spaces = [[" " * (widths[i] - cells(text)) for text in texts[i]] for i in range(len(texts))]
+    padded = [[space + text if i else text + space for text, space in zip(texts[i], spaces[i])] for i in kept]
     lines = [(" " * GUTTER).join(line).rstrip() for line in zip(*padded)]
     lines.insert(tall, "-" * size)
     if total:
@@ -193,7 +219,7 @@ def verdict(record: Row) -> str:
     if parted:
         sentences.append(f"Texts part: {'; '.join(parted)}.")
     if total["alpha"] is None:
-        return " ".join([*sentences, "Nothing was drafted."])
+        return one_line(" ".join([*sentences, "Nothing was drafted."]))
     odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
     sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
     if None not in (total["predicted_speedup"], total["c"]):  # no c where each draft came after rounds without one
@@ -206,4 +232,4 @@ def verdict(record: Row) -> str:
     if len(total["per_source"]) > 1:
         by_drafter = [f"{name} {count}" for name, count in total["per_source"].items()]
         sentences.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
-    return " ".join(sentences)
+    return one_line(" ".join(sentences))

@@ -19,7 +19,8 @@ from typing import Any
 from filelock import FileLock
 from loguru import logger
 
-from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of
 
 EMBEDDED = "embedded:SmolLM2-135M-Instruct"  # the one model that comes from PyPI instead of a hub
 CACHE_VARIABLE = "SPECULATIVE_DECODING_CACHE"
@@ -69,9 +70,9 @@ def sha256(path: Path) -> str:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        return all(sha256(folder / name) == digest for name, digest in manifest.items())
-    except (FileNotFoundError, json.JSONDecodeError):
+        manifest = json_of(folder / MANIFEST, "the manifest")
+        return bool(manifest) and all(sha256(folder / name) == digest for name, digest in manifest.items())
+    except (BadInput, FileNotFoundError, AttributeError):  # the last: no names and digests
         return False
 
 

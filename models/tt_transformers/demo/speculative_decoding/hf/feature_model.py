@@ -115,7 +115,7 @@ class FeatureDraft:
                 return cls(FeatureDraftSpec(**fields), {name: file.get_tensor(name) for name in file.keys()})
         except FileNotFoundError:
             raise BadInput(f"there is no draft file {path}; make one with python -m training.train_draft") from None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read as a {FORMAT} file: {error}") from error
 
 

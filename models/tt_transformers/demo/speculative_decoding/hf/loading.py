@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading a model and its tokenizer through Hugging Face transformers."""
 
-import json
 import os
+import re
 import textwrap
 import urllib.error
 import urllib.request
@@ -16,16 +16,20 @@ from typing import Any
 
 import huggingface_hub
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto import modeling_auto as kinds
 from transformers.utils import logging
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED, embedded_model_folder
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import pack_linear_layers
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of, whole_numbers
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad
 
 GENERATION = "generation_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LEAST = {"max_position_embeddings": 2, "num_hidden_layers": 1, "vocab_size": 1}  # in a config.json
 # Settings by which transformers' greedy generate writes another text -> the value at which they do nothing.
 CHANGING: dict[str, Any] = {
     **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale", "num_beams"), 1),
@@ -41,6 +45,11 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     `model_id`: EMBEDDED, a folder, or a Hugging Face id (looked for in the local cache first); `device`: "cpu" or
     "cuda"; `dtype`: a key of DTYPES. ModelUnavailable says what is missing and what to do about it."""
     tokenizer = load_tokenizer(model_id)
+    return load_weights(model_id, device=device, dtype=dtype), tokenizer
+
+
+def load_weights(model_id: str, *, device: str, dtype: str) -> PreTrainedModel:
+    """The model alone; as load_model."""
     with _named_failures(model_id) as source:
         # What is missing or of another size is refused below, by name.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -50,9 +59,13 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
     lacking = [f"{name} is not there" for name in found["missing_keys"]]
     for name, stored, wanted in found["mismatched_keys"]:
         lacking.append(f"{name} is {list(stored)}, not the {list(wanted)} of its config.json")
-    if lacking:  # transformers would go on with random ones
+    known = {re.sub(r"\d+", "#", name) for name in model.state_dict()}
+    for name in found["unexpected_keys"]:
+        if re.sub(r"\d+", "#", name) in known:  # what else is there (of another head, say) does no harm
+            lacking.append(f"{name} is there, and its config.json has no such layer")
+    if lacking:  # transformers would go on, with random ones or fewer layers
         more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
-        remedy = "give the folder of a causal language model with all its weight files"
+        remedy = "give the folder of a causal language model with its own config.json and all its weight files"
         what = f"the weights of a whole {type(model).__name__}: {min(lacking)}{more}"
         raise ModelUnavailable(f"{model_id} does not hold {what}; {remedy}")
     method = getattr(model.config, "quantization_config", None)
@@ -60,13 +73,54 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
         raise ModelUnavailable(f"{model_id} is quantised ({method}) as transformers does not know it; give another")
     model = model.to(device).eval()
     pack_linear_layers(model)
-    return model, tokenizer
+    return model
 
 
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """The tokenizer alone; as load_model."""
     with _named_failures(model_id) as source:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return _tokenizer(source)
+
+
+def look_into(model_id: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The configuration (of its text) and the tokenizer; ModelUnavailable says what is wrong with them, with the
+    generation_config, or with the files of weights as far as it shows before these are read."""
+    with _named_failures(model_id) as source:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if wrong := _not_causal(config):
+            give = "give a decoder-only (causal) language model, such as a Llama, Qwen or SmolLM2"
+            raise ModelUnavailable(f"{model_id} is of type {config.model_type}, {wrong}; {give}")
+        config = config.get_text_config()
+        for name, least in LEAST.items():
+            value = getattr(config, name, least)
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r} in its config.json, and must be a whole number from {least} up")
+        tokenizer = _tokenizer(source)
+        if (ended := _generation_config(source).get("eos_token_id")) is not None:
+            whole_numbers(ended, f"eos_token_id in its {GENERATION}")
+        for path in sorted(Path(source).glob("model*.safetensors")):
+            try:
+                with safe_open(path, "pt"):
+                    pass
+            except Exception as error:  # safetensors has one of its own
+                raise ValueError(f"its {path.name} is no whole safetensors file ({error})") from error
+    return config, tokenizer
+
+
+def _not_causal(config: Any) -> str:
+    if config.is_encoder_decoder:
+        return "an encoder-decoder model, whose decoder continues no text without its encoder"
+    if type(config) in kinds.MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return "an encoder-only model, which fills gaps in a text and does not continue it"
+    return "" if type(config) in kinds.MODEL_FOR_CAUSAL_LM_MAPPING else "of which transformers has no causal LM"
+
+
+def _tokenizer(source: str) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    if not isinstance(tokenizer.model_max_length, (int, float)):
+        raise ValueError(f"model_max_length is {tokenizer.model_max_length!r} in its tokenizer_config.json, no number")
+    tokenizer.decode(tokenizer.encode("a"))  # a damaged one shows it only now
+    return tokenizer
 
 
 def known_positions(model_id: str) -> int | None:
@@ -85,12 +139,20 @@ def known_positions(model_id: str) -> int | None:
 def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) -> dict[str, Any]:
     """Those of a model's generation_config by which generate(do_sample=False) differs from always taking the best; with
     the loaded model those of its config too."""
-    with _named_failures(model_id) as source:  # transformers passes over a damaged one
-        file = os.path.join(source, GENERATION) if os.path.isdir(source) else None
-        found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
-        readable = isinstance(found, str) and os.path.exists(found)
-        settings = json.loads(Path(str(found)).read_text("utf-8")) if readable else {}
-    return settings_in_effect(settings if model is None else model.generation_config)
+    if model is not None:
+        return settings_in_effect(model.generation_config)
+    with _named_failures(model_id) as source:
+        return settings_in_effect(_generation_config(source))
+
+
+def _generation_config(source: str) -> dict[str, Any]:
+    """What the file holds, if there is one (transformers passes over a damaged one)."""
+    file = os.path.join(source, GENERATION) if os.path.isdir(source) else None
+    found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
+    settings = json_of(found, "its") if isinstance(found, str) and os.path.exists(found) else {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"its {GENERATION} holds no settings by name")
+    return settings
 
 
 def settings_in_effect(config: Any) -> dict[str, Any]:
@@ -116,6 +178,8 @@ def _named_failures(model_id: str) -> Iterator[str]:
     logging.set_verbosity_error()  # its reports say in many lines what the error says in one
     try:
         yield source
+    except ModelUnavailable:
+        raise
     except Exception as error:  # transformers raises what any of its parts does; tokenizers even a plain Exception
         kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
         reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
@@ -133,13 +197,17 @@ def _named_failures(model_id: str) -> Iterator[str]:
 def _check_folder(source: str) -> None:
     """ModelUnavailable if a path is something else than a model's folder: what it is, and what to give instead."""
     is_folder, readable = os.path.isdir(source), os.access(source, os.R_OK | os.X_OK)
-    names = os.listdir(source) if is_folder and readable else []
+    entries = os.listdir(source) if is_folder and readable else []
+    names = [name for name in entries if os.path.isfile(os.path.join(source, name))]
+    needed = [name for name in names if name.endswith((".json", ".jinja", ".safetensors"))]
+    closed = [name for name in needed if not os.access(os.path.join(source, name), os.R_OK)]
     give = "give a folder with config.json, weights (safetensors) and a tokenizer"
     merge = "merge it into its base model (peft: merge_and_unload) and give the folder of the result"
     symptoms = (  # the first that is there is said
         (source.endswith(".gguf"), "is a GGUF file, which is not read here", give),
         (not is_folder, "is a file and no model's folder", give),
         (not readable, "is a folder that cannot be read", "change its permissions, or copy it"),
+        (closed, f"holds {', '.join(closed)}, which cannot be read", "change the permissions, or copy the folder"),
         ("adapter_config.json" in names, "holds an adapter (LoRA: adapter_config.json), not a model", merge),
         ("config.json" in names, "", ""),
         (not names, "holds nothing", give),
@@ -159,7 +227,8 @@ def check_reachable(model_id: str) -> None:
     try:
         cached = huggingface_hub.try_to_load_from_cache(model_id, "config.json")
     except huggingface_hub.errors.HFValidationError as error:
-        raise ModelUnavailable(f"{model_id!r} is neither a folder on this machine nor a Hugging Face id") from error
+        what = f"{model_id!r} is neither a folder on this machine nor a Hugging Face id"
+        raise ModelUnavailable(f"{what}; check it") from error
     if isinstance(cached, str):
         return
     hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
