@@ -225,6 +225,9 @@ def verdict(record: Row) -> str:
     if None not in (total["predicted_speedup"], total["c"]):  # no c where each draft came after rounds without one
         cost = "A drafted token cost {c:.3f} of a plain target step (c), verifying a draft {v:.2f} (v)".format(**total)
         sentences.append(f"{cost}; from these a speedup of {total['predicted_speedup']:.2f}x is predicted.")
+    if total.get("fused_rounds"):  # an older file's record has none
+        fused = "{fused_rounds} of {rounds} rounds drafted and verified in one go on the device".format(**total)
+        sentences.append(f"{fused}; their time counts as verify, and c and v are the other rounds'.")
     split = total["time_split"]
     whole = sum(split.values())
     shares = [f"{name.removesuffix('_s')} {seconds / whole:.0%}" for name, seconds in split.items() if whole]
