@@ -87,12 +87,17 @@ def test_control(mesh_device, checkpoint, how, enable_trace, fault, monkeypatch)
     if enable_trace and fault in (drafts_from_the_verify, stock_write):
         pytest.skip("a captured trace keeps what it was captured with")
     with opened(mesh_device, how, pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])) as (target, draft):
-        target.prefill([PROMPT]), draft.prefill([PROMPT])
-        fused, context = draft.rounds[3], [*PROMPT, 7]
-        (drafts,), _ = first = fused.run([context], [3])
-        assert fused.run([context], [3]) == first  # what it wrote too much is overwritten
-        after = [*context, *drafts[:2]]
-        right = fused.run([after], [3])
-        fused.run([context], [3])
-        fault(fused, monkeypatch)
-        assert fused.run([after], [3]) != right
+        fused, here, elsewhere = draft.rounds[3], [*PROMPT, 7], [*PROMPT[:4], 8]
+
+        def after_another_round():
+            target.prefill([PROMPT]), draft.prefill([PROMPT])
+            first = fused.run([here], [3])
+            assert fused.run([here], [3]) == first  # what it wrote too much is overwritten
+            if fault_is_due:
+                fault(fused, monkeypatch)
+            return fused.run([elsewhere], [3])
+
+        fault_is_due = False
+        right = after_another_round()
+        fault_is_due = True
+        assert after_another_round() != right
