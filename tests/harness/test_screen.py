@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.harness import command, te
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt, encode
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 ROOT = Path(__file__).parents[2]
 DEMO = "models.tt_transformers.demo.speculative_decoding.speculative_demo"
@@ -71,9 +73,8 @@ def test_an_error_is_one_line_that_does_not_act(bad, capsys):
 
 @pytest.mark.parametrize("subcommand", [[], ["compare"], ["report", "x.json"], ["estimate"]])
 def test_what_was_typed_is_quoted(subcommand, capsys):
-    with pytest.raises(SystemExit):
-        main([*subcommand, "--\x1b[2J"])
-    assert r"\x1b[2J" in (error := capsys.readouterr().err) and "\x1b" not in error
+    assert main([*subcommand, "--\x1b[2J"]) == 2
+    assert r"\x1b[2J" in (error := capsys.readouterr().err) and "\x1b" not in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -95,6 +96,116 @@ def test_no_color(monkeypatch):
         console.file = io.StringIO()
         console.print(terminal.styled("text", "bold red"))
         assert ("\x1b[" in console.file.getvalue()) == coloured
+
+
+ENDS = [chr(code) for code in (*range(0x0A, 0x0E), 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029)]
+ACTS = ["\x1b[2J", "\x9b2J", "\x00", "\x7f", "\u061c", "\u200e", "\u202e", "\u2066", "\u206f"]
+
+
+@pytest.mark.parametrize("without_rich", [False, True])
+@pytest.mark.parametrize("text", [*ENDS, *ACTS], ids=ascii)
+def test_no_name_forges_a_line_or_acts(text, without_rich, monkeypatch):
+    if without_rich:
+        monkeypatch.setitem(sys.modules, "rich.text", None)
+    said = str(terminal.styled(command.one_line(f"a{text}error: forged")))
+    assert said.splitlines() == [said] and not set(text) & set(said) - set("[2J")
+    assert str(terminal.styled("a\tb\nc")) == "a\tb\nc"
+
+
+def test_a_category_of_several_lines_is_one_everywhere(target, tmp_path, capsys):
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps([{"prompt": "hi", "category": "x\nprompt 9 of 9: forged\u2028\u0085end"}]))
+    assert main(["--target", target, "--prompts", str(file), "--show-rounds", *SHORT]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("forged" in line for line in lines) == 3  # heading, rounds, table
+    assert all("x prompt 9 of 9: forged end" in line for line in lines if "forged" in line)
+
+
+def test_streamed_text_keeps_its_tabs(monkeypatch):
+    for width in ("", "20"):
+        monkeypatch.setenv("COLUMNS", width)
+        console = terminal.make_console()
+        console.file = io.StringIO()
+        stream = terminal.StreamedText(console, lambda ids: "".join("ab\tc\n"[token] for token in ids))
+        for token in (0, 2, 1, 4, 2, 3):
+            stream(TokenEvent(user=0, token=token, origin="plain", source=""))
+        stream.finish()
+        assert console.file.getvalue() == "a\tb\n\tc\n"
+
+
+NAMES = ["日本語の質問応答", "e\u0301\u0301te\u0301", "한국어", "ｗｉｄｅ", "plain"]
+
+
+@pytest.mark.parametrize("without_rich", [False, True])
+def test_columns_stand_below_each_other_whatever_the_names(without_rich, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    if without_rich:
+        monkeypatch.setitem(sys.modules, "rich.cells", None)
+    columns = [terminal.Column("category", "name"), terminal.Column("speed", "speed", "{:.1f}")]
+    rows = [{"name": name, "speed": 12.5} for name in NAMES]
+    lines = terminal.screen_table("title", columns, rows, rows[0]).splitlines()[1:]
+    wide = lambda line: sum(0 if unicodedata.combining(c) else 1 + (ord(c) > 0x1100) for c in line)  # noqa: E731
+    assert len({wide(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("screen", [40, 60, 80, 100])
+@pytest.mark.parametrize("name", ["n" * 200, "日本" * 90, "a b " * 50, "e\u0301" * 100])
+def test_a_long_name_is_shortened_and_no_digit(name, screen, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(screen))
+    columns = [terminal.Column("category", "name"), *(terminal.Column(h, "speed", "{:.3f}") for h in "abc")]
+    columns.append(terminal.Column("left out", "speed", rank=1))
+    lines = terminal.screen_table("title", columns, [{"name": name, "speed": 1234.5}]).splitlines()[1:]
+    assert all(terminal.cells(line) <= screen for line in lines) and "…" in lines[-1] and "left out" not in lines[0]
+    assert lines[-1].count("1234.500") == 3 and terminal.cells(lines[-1]) > screen - 3
+
+
+def test_the_screen_is_as_wide_as_its_tables(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert terminal.make_console().width == 200
+
+
+class Full(io.StringIO):
+    """A disk that is full."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("arguments", [["--list-pairs"], None])
+@pytest.mark.parametrize("by", [main, command.entry])
+def test_an_output_that_takes_no_more(arguments, by, target, capsys, monkeypatch):
+    arguments = arguments or ["--target", target, "--prompt", "hi", "--quiet", *SHORT]
+    monkeypatch.setattr(sys, "argv", ["speculative_demo", *arguments])
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert by(None if by is main else main) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Loading")]
+    assert error[-1].startswith("error: standard output cannot be used (No space left") and "Traceback" not in error
+
+
+def test_an_error_and_nowhere_to_say_it(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert main(["--pair", "nonsense"]) == 2
+
+
+def test_an_interrupt_while_torch_is_imported(tmp_path):
+    """A torch that takes its time."""
+    (tmp_path / "torch.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    running = process("--list-pairs", env={"PYTHONPATH": f"{tmp_path}"})
+    try:
+        assert running.stdout.readline() == b"importing\n"
+        running.send_signal(signal.SIGINT)
+        out, error = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, out, error) == (130, b"", b"")
+
+
+def test_an_interrupt_inside_an_exec(tmp_path):
+    """python -m would end by the signal itself, though it was caught."""
+    interrupted = "sys.exit(entry(lambda _: exec('raise KeyboardInterrupt')))"
+    (tmp_path / "interrupted.py").write_text(f"import sys\nfrom {command.__name__} import entry\n{interrupted}\n")
+    ended = process(start=("-m", "interrupted"), env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    assert ended.communicate(timeout=60) == (b"", b"") and ended.returncode == 130
 
 
 def test_an_interrupt_ends_quietly(target):

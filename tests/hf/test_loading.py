@@ -7,6 +7,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from support.model_folder import save_tiny_model
 from support.tiny import tiny_llama
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, LlamaModel
@@ -56,6 +58,7 @@ def test_a_model_without_an_output_layer(kind, lacks, folder):
     "settings, named",
     [
         ({"num_hidden_layers": 3}, ["model.layers.2.", "(and 8 more"]),
+        ({"num_hidden_layers": 1}, ["model.layers.1.", "no such layer", "(and 8 more"]),
         ({"vocab_size": 400}, ["lm_head.weight", "[400, 32]"]),
         ({"hidden_size": "32"}, ["hidden_size"]),
         ({"num_attention_heads": 3}, []),
@@ -134,6 +137,14 @@ def test_tied_embeddings_lack_nothing_and_transformers_is_left_as_it_was(folder)
     before = logging.get_verbosity()
     loaded, _ = load(folder)
     assert loaded.get_output_embeddings() is not None and logging.get_verbosity() == before
+
+
+def test_weights_of_another_head_do_no_harm(folder):
+    """As of a model with a value head, or of old files with the rotary frequencies."""
+    file = folder / "model.safetensors"
+    more = {"v_head.weight": torch.zeros(3), "model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(4)}
+    save_file(load_file(file) | more, file, metadata={"format": "pt"})
+    assert load(folder)
 
 
 def test_known_positions(folder):

@@ -117,6 +117,7 @@ def entry(main: Main) -> int:
         finally:
             print(end="", flush=True)
     except KeyboardInterrupt:
+        exec("")  # if it passed through an exec() (of a dataclass), python -m would end by the signal, but for this
         return INTERRUPTED
     except OSError as error:
         status = CLOSED_PIPE if isinstance(error, BrokenPipeError) else status or _full(error)
