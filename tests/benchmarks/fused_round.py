@@ -24,7 +24,7 @@ def bench(folder: Path) -> None:
     from fakes.device import FakeMeshDevice
     from fakes.pairs import PROMPTS, opening_pairs, write_checkpoints
 
-    from models.tt_transformers.demo.speculative_decoding.tt.traffic import counted
+    from models.tt_transformers.demo.speculative_decoding.harness.traffic import counted
 
     write_checkpoints(folder)
     with opening_pairs(folder) as open_pair:

@@ -83,12 +83,25 @@ def test_programs_grow_by_the_rows_that_are_cut_out_alone(device):
     assert max(grown) <= 6, grown
 
 
+def allocated(device):
+    """Bytes per bank of DRAM and of L1."""
+    views = [ttnn.get_memory_view(device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.L1)]
+    return [view.total_bytes_allocated_per_bank for view in views]
+
+
 @pytest.mark.parametrize("model", LLAMAS, ids=readable)
-def test_its_buffers_are_small_beside_the_model(device, model):
-    """Two staging tensors and one output, whatever the model."""
-    one = Round(device, 4, 7)
+@pytest.mark.parametrize("users, k", [(1, 3), (4, 7)])
+def test_leaves_nothing_allocated_beside_its_buffers(device, model, users, k):
+    """Two staging tensors and one output, a page of a bank each: nothing of L1, and no bank gives a KV block's room."""
+    one = Round(device, users, k)
+    one.run()
+    one.seen.clear()
+    before = allocated(device)
+    one.run()
+    one.seen.clear()
+    assert allocated(device) == before
     sizes = [tensor.volume() * tensor.element_size() for tensor in (one.staged, one.positions, one.output)]
-    assert sum(sizes) < 8192 < model.vocab * model.head_dim
+    assert sum(sizes) < 32 * model.kv_heads // device.get_num_devices() * model.head_dim
 
 
 class TestRefuses:

@@ -29,13 +29,13 @@ from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing im
     rows_correlation,
     teacher_forced,
 )
+from models.tt_transformers.demo.speculative_decoding.harness.traffic import counted
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
-from models.tt_transformers.demo.speculative_decoding.tt.traffic import counted
 
 COUNTED_ROUNDS = 8
 RESULTS = "generated/speculative_decoding"
