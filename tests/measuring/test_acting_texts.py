@@ -119,7 +119,7 @@ def test_what_a_narrow_screen_leaves_out(monkeypatch):
         text = str(report_table(fastest_by_category(runs, record["peers"]), "title", {"which": 2}))
         assert ("prompt-lookup, K" in text) == which and "1.10x" in text
     monkeypatch.setenv("COLUMNS", "20")
-    assert "prompt-lo..." in str(report_table(auto_by_category(runs), "title"))
+    assert "prompt-" in str(report_table(auto_by_category(runs), "title"))
 
 
 def test_a_category_called_all_is_one_of_them():

@@ -191,7 +191,7 @@ def test_peers_stop_where_the_arms_do(target, prompts, tmp_path):
 def test_a_file_that_is_read_is_not_written_over(target, prompts, tmp_path, capsys):
     before = prompts.read_text()
     assert main([*arguments(folder=tmp_path, target=target, prompts=prompts), "--json", str(prompts)]) == 2
-    assert "this very file is read" in capsys.readouterr().err and prompts.read_text() == before
+    assert "it is an input" in capsys.readouterr().err and prompts.read_text() == before
 
 
 def test_json_is_required(target, capsys):
