@@ -53,7 +53,7 @@ def test_another_gguf_is_another_folder(gguf, tmp_path, conversions):
     assert embedded_model_folder(gguf, tmp_path / "cache") != first
 
 
-@pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "manifest"])
+@pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "{", "{}", "[]", "5", "[" * 200_000])
 def test_a_damaged_copy_is_made_again(gguf, tmp_path, conversions, damage):
     folder = embedded_model_folder(gguf, tmp_path / "cache")
     weights = folder / "model.safetensors"
@@ -61,8 +61,7 @@ def test_a_damaged_copy_is_made_again(gguf, tmp_path, conversions, damage):
         "changed": lambda: weights.write_bytes(b"weightsWeights"),
         "shorter": lambda: weights.write_bytes(b"w"),
         "missing": weights.unlink,
-        "manifest": lambda: (folder / "manifest.json").write_text("{"),
-    }[damage]()
+    }.get(damage, lambda: (folder / "manifest.json").write_text(damage))()
     assert embedded_model_folder(gguf, tmp_path / "cache") == folder
     assert len(conversions) == 2 and weights.read_bytes() == b"weightsweights"
 

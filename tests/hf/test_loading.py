@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, L
 from transformers.utils import logging
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.hf import loading
 from models.tt_transformers.demo.speculative_decoding.hf.loading import (
     known_positions,
     load_model,
@@ -127,6 +128,22 @@ def test_a_file_is_no_folder(tmp_path):
 def test_a_name_that_is_none(name):
     with pytest.raises(ModelUnavailable, match="neither a folder"):
         load_tokenizer(name)
+
+
+@pytest.mark.parametrize("address", ["bogus", "http://[::1", "http://a b", "http://127.0.0.1:9"])
+def test_a_hub_that_is_none(address, monkeypatch):
+    monkeypatch.setattr(loading.huggingface_hub.constants, "ENDPOINT", address)
+    with pytest.raises(ModelUnavailable, match="some/model is not here and the hub cannot be reached"):
+        load_tokenizer("some/model")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_model_too_large_for_the_machine(error, folder, monkeypatch):
+    def large(*_, **__):
+        raise error
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", large)
+    refused(folder, "free some memory")
 
 
 def test_tied_embeddings_lack_nothing_and_transformers_is_left_as_it_was(folder):

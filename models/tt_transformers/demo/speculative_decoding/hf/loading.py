@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading a model and its tokenizer through Hugging Face transformers."""
 
+import http.client
 import os
 import re
 import textwrap
@@ -185,6 +186,8 @@ def _named_failures(model_id: str) -> Iterator[str]:
         reason = kind + textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
         if isinstance(error, ImportError):
             remedy = "install what is missing, or give a model that is not quantised"
+        elif isinstance(error, MemoryError) or "allocate memory" in reason:
+            remedy = "free some memory, or give a smaller model"
         elif os.path.exists(source):
             remedy = "mend that folder's files, or download them again"
         else:
@@ -231,11 +234,11 @@ def check_reachable(model_id: str) -> None:
         raise ModelUnavailable(f"{what}; check it") from error
     if isinstance(cached, str):
         return
-    hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
     try:
+        hub = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
         urllib.request.urlopen(hub, timeout=5).close()
     except urllib.error.HTTPError:
         return  # somebody answers there
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the last two: HF_ENDPOINT is no address
         remedy = "download the model elsewhere and pass its folder, or use --pair smollm2, which needs no hub"
         raise ModelUnavailable(f"{model_id} is not here and the hub cannot be reached ({error}); {remedy}") from error
