@@ -81,6 +81,7 @@ def stock_write(fused, monkeypatch):
         monkeypatch.setattr(decode.write_positions, "split", lambda current_pos: [current_pos])
 
 
+@pytest.mark.parametrize("optimizations", ["accuracy"], indirect=True)
 @pytest.mark.parametrize("fault", [stale("_ids"), stale("_positions"), drafts_from_the_verify, stock_write])
 def test_control(mesh_device, checkpoint, how, enable_trace, fault, monkeypatch):
     """Staging that is forgotten, a draft that reads what the target chose, the stock write: another round each time."""
