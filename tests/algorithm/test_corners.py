@@ -3,8 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of the algorithm's files that no generation of the other tests turns: refusals, and what reports ask for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from support.doubles import ScriptedDrafter
 from support.law import TableRunner
 from support.rounds import record
 from support.tiny import tiny_llama
@@ -21,7 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import 
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -82,6 +85,20 @@ def test_closing_a_hybrid_closes_both():
     assert model.cache.keys
     drafter.close()
     assert not model.cache.keys and drafter.first._follows == []
+
+
+def test_a_verdict_on_some_drafts_is_none_on_those_that_were_added():
+    """Of two users the first drafter serves one, and has its target's choices; the other's drafts are not judged."""
+
+    class Judged(ScriptedDrafter):
+        def propose(self, request):
+            return replace(super().propose(request), choices=[[8], [8]], catch_up=7)
+
+    first, second = Judged(lambda context, count: [1] if context[0] else []), ScriptedDrafter(lambda *_: [2])
+    drafts = [
+        HybridDrafter(first, second).propose(DraftRequest(contexts=c, counts=[1, 1])) for c in ([[1], [0]], [[1]] * 2)
+    ]
+    assert [(d.tokens, d.choices, d.catch_up) for d in drafts] == [([[1], [2]], None, 7), ([[1], [1]], [[8], [8]], 7)]
 
 
 class TestMetrics:

@@ -80,6 +80,26 @@ def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
     assert f"| {loads['target']['device_dram_mb']:.0f} | {loads['draft']['device_dram_mb']:.0f} |" in line
 
 
+def test_fused_rounds_are_traced_on_a_mesh_too(folder):
+    record = run_on_device(FakeMeshDevice(1, 2), device_case(folder))
+    check_record(record)
+    assert record["traffic"]["per_round"]["replays"] == record["traffic"]["per_round"]["reads"] == 1.0
+    of_k = {entry["k"]: entry for entry in record["summary"]["per_k"]}[3]
+    assert of_k["draft_ms"] is None and of_k["verify_ms"] > 0  # what was not measured is not 0
+
+
+def test_programs_that_warm_up_missed_are_counted(folder, monkeypatch):
+    monkeypatch.setattr(TTModelRunner, "_compile_prefill", lambda runner: None)
+    record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False, with_baseline=False))
+    assert record["traffic"]["programs_compiled"] > 0 == record["traffic"]["dram_growth"]
+
+
+def test_a_run_without_a_round_is_a_run(folder):
+    record = run_on_device(FakeMeshDevice(), device_case(folder, max_new_tokens=1))
+    assert record["summary"]["rounds"] == 0 and record["host_ms_per_round"]["accept"] is None
+    assert "teacher_forced" not in record and record["summary"]["identical"] == 3
+
+
 def test_without_a_baseline_each_model_is_loaded_once(folder):
     record = run_on_device(FakeMeshDevice(), device_case(folder, with_baseline=False))
     check_record(record)
@@ -116,12 +136,14 @@ def test_control_a_verify_that_is_not_the_stock_target(folder, monkeypatch):
 
 
 def test_speeds_of_a_user_and_of_all(folder):
-    """Three users of equal length at once: each has a third of what all have together, in both arms."""
-    alike = {"draft": str(folder / "always-right")}  # nobody waits for anybody
-    options = replace(device_case(folder, users=3, enable_trace=False), **alike)
-    total = run_on_device(FakeMeshDevice(), options)["summary"]
+    """Three users of equal length at once: what all have together lasts as long as the slowest."""
+    record = run_on_device(FakeMeshDevice(), device_case(folder, users=3, enable_trace=False))
+    total = record["summary"]
     for arm in ("", "baseline_"):
-        assert total[f"{arm}decode_tps"] / total[f"{arm}decode_tps_per_user"] == pytest.approx(3.0, rel=0.35)
+        seconds = [row[f"{arm}decode_s"] for row in record["prompts"]]
+        rates = total[f"{arm}decode_tps"] / total[f"{arm}decode_tps_per_user"]
+        assert rates == pytest.approx(sum(seconds) / max(seconds))
+    assert rates == pytest.approx(3.0)  # plain decoding: all three end together
 
 
 @pytest.mark.parametrize("on_device", [True, False], ids=["sampled-on-device", "sampled-on-host"])

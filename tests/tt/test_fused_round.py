@@ -4,11 +4,13 @@
 """A greedy round as one program sequence, on the fake device: round by round it is what the separate steps do."""
 
 import pytest
+import torch
 from fakes import fixtures
 from fakes.device import FakeMeshDevice
 from fakes.pairs import LIMIT, MAX_SEQ_LEN, PROMPTS, greedy_texts
 
-from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
@@ -118,6 +120,57 @@ def test_is_traced_on_a_mesh_where_separate_steps_are_not(open_pair):
     assert not pair[1].enable_trace and pair[1].rounds[3].captured
     assert both_ways(pair, PROMPTS[:1], 3)[0] == greedy_texts()[:1]
     assert set(mesh.traces) == {1}
+
+
+def test_several_k_are_not_traced_where_their_traces_would_alternate(open_pair):
+    """One trace that talks between devices is safe to replay; two in turn are what may deadlock a mesh."""
+    for mesh, asked, traced in ((FakeMeshDevice(1, 2), None, False), (FakeMeshDevice(1, 2), True, True)):
+        pair = open_pair(mesh=mesh, num_draft_tokens=(0, 1, 3), enable_trace=asked)
+        assert [fused.captured for fused in pair[1].rounds.values()] == [traced] * 2
+        assert both_ways(pair, PROMPTS[:1], 3)[2] >= {True}
+
+
+def test_nothing_is_made_anew_once_a_round_was_captured(open_pair):
+    """Where single forwards are not traced, too: what is allocated after a capture is written over by its replay."""
+    for runner in open_pair(mesh=FakeMeshDevice(1, 2), num_draft_tokens=3):
+        with pytest.raises(BadInput, match="none for 1 tokens per user ending in logits"):
+            runner.forward(torch.tensor([[1]]), [0])
+
+
+def test_another_target_judges_for_itself(open_pair):
+    """A round verifies with the target that it was made with, and only that one's generator may use it."""
+    draft, other = open_pair("always-right", num_draft_tokens=1)[1], open_pair("always-wrong", num_draft_tokens=1)[1]
+    wanted, _, _ = decoded([other], None, PROMPTS[:1], 0)
+    assert decoded([other], FusedDrafter(draft), PROMPTS[:1], 1)[::2] == (wanted, {False})
+
+
+def test_a_verify_that_is_to_be_wider_is_no_rounds(open_pair):
+    pair = open_pair(num_draft_tokens=(2, 4))
+    generator = SpeculativeGenerator(pair[0], FusedDrafter(pair[1]), num_draft_tokens=2, verify_width=5)
+    (result,) = generator.generate(PROMPTS[:1], max_new_tokens=LIMIT)
+    assert result.tokens == greedy_texts()[0] and not any(r.fused for r in result.rounds)
+
+
+def test_nothing_wanted_is_no_round(open_pair):
+    target, draft = open_pair(num_draft_tokens=2, enable_trace=False)
+    drafter = FusedDrafter(draft)
+    drafter.start(PROMPTS[:1])
+    draft = drafter.propose(DraftRequest(contexts=[[*PROMPTS[0], 1]], counts=[0], judge=target))
+    assert (draft.tokens, draft.choices) == ([[]], None)
+
+
+@pytest.mark.parametrize("place, model", [(0, "often-right"), (3, "target")], ids=["draft", "choice"])
+def test_what_is_no_id_is_a_failure_of_its_model(open_pair, ttnn, monkeypatch, place, model):
+    fused, to_torch = open_pair(num_draft_tokens=3)[1].rounds[3], ttnn.to_torch
+
+    def spoilt(tensor):
+        ids = to_torch(tensor).long()
+        ids[..., place] = 2**31
+        return ids
+
+    monkeypatch.setattr(ttnn, "to_torch", spoilt)
+    with pytest.raises(ModelFailure, match=f"{model} returned ids .*2147483648"):
+        fused.run([PROMPTS[0]], [3])
 
 
 def test_one_replay_and_one_small_read_per_round(open_pair, ttnn, monkeypatch):

@@ -104,12 +104,13 @@ def test_hf_model_must_not_name_another_model(monkeypatch, hf_model, accepted):
     ("module", "owner", "name"),
     [
         ("ttnn", "", "argmax"),
+        ("ttnn", "", "execute_trace"),
         (f"{_TT}.model_config", "", "DecodersPrecision"),
         (f"{_TT}.model", "Transformer", "process_logits_after_prefill_trace"),
         (f"{_TT}.generator", "Generator", "decode_forward"),
         (f"{_TT}.attention", "Attention", "forward_decode"),
     ],
-    ids=["op", "class", "transformer-method", "generator-method", "attention-method"],
+    ids=["op", "trace", "class", "transformer-method", "generator-method", "attention-method"],
 )
 def test_a_missing_symbol_is_named(ttnn, monkeypatch, module, owner, name):
     holder = sys.modules[module]

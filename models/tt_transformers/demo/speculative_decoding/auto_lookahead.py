@@ -92,8 +92,15 @@ class AutoLookahead(Lookahead):
         self.clockwork = Clockwork()
         self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0
+        self._missed = (
+            0  # of those without a draft in this generation: a prefill leaves a draft nothing to catch up with
+        )
+        self._widest = 0  # rows that a round verified
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
+
+    def start(self, users: int) -> None:
+        self._missed = 0
 
     def calibrate(self, target: ModelRunner, *, users: int, argmax_only: bool) -> None:
         """Before any request, time every width it may ask for on an idle, warm target; leaves garbage in its cache."""
@@ -124,22 +131,18 @@ class AutoLookahead(Lookahead):
             tokens = users - len(kinds) + sum(self._acceptances[kind].expected_tokens(count) for kind in kinds)
             return tokens / (count * draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
 
-        # Hope (see verify_ns) is allowed one step at a time: to twice the widest measured.
-        widest = max(2 * max(self.clockwork.verifies), users + self.choices[1] * len(kinds))
+        # Hope (see verify_ns) is allowed one step at a time: to twice the widest tried.
+        widest = max(2 * max(self._widest, *self.clockwork.verifies), users + self.choices[1] * len(kinds))
         choices = [k for k in self.choices if users + k * len(kinds) <= widest]
         best = max(choices, key=tokens_per_ns)
         if best == 0 and self._rounds_since_draft >= self._patience:
             self._patience = min(2 * self._patience, self.REPROBE[1])
             tried = max(choices[1:], key=tokens_per_ns)
             # What the draft must be fed first is not to cost more than drafts that all stand could win until then.
-            late_ns = self._rounds_since_draft * max(
-                statistics.median(self.clockwork.catch_ups[k] or [0]) for k in kinds
-            )
-            plain_ns = self.clockwork.verify_ns(users)
+            late_ns = self._missed * max(statistics.median(self.clockwork.catch_ups[k] or [0]) for k in kinds)
             round_ns = tried * draft_ns + self.clockwork.verify_ns(users + tried * len(kinds))
-            return (
-                tried if late_ns <= self._patience * max(0.0, plain_ns - round_ns / (tried + 1)) or not late_ns else 0
-            )
+            won_ns = self._patience * (self.clockwork.verify_ns(users) - round_ns / (tried + 1))
+            return tried if not late_ns or late_ns <= won_ns else 0
         if best > 0:
             self._patience = self.REPROBE[0]
         return best
@@ -149,15 +152,17 @@ class AutoLookahead(Lookahead):
         drafted = [(record, kind) for record, kind in live if record.drafted and kind]
         first = live[0][0]
         rows = len(live) + sum(record.drafted for record, _ in live)
-        # A stop hides how much was verified, and a fused round how long it took.
-        if not first.fused and all(record.emitted == record.accepted + 1 for record, _ in live):
+        self._widest = max(self._widest, rows)
+        whole = all(record.emitted == record.accepted + 1 for record, _ in live)  # a stop hides how much was done
+        if whole and not first.fused:  # which hides how long the verify took
             self.clockwork.verifies[rows].append(first.verify_ns)
         self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
+        self._missed = 0 if drafted else self._missed + 1
         for record, kind in drafted:
             self._acceptances[kind].observe(record.drafted, record.accepted)
         draft_ns = max(0.0, first.verify_ns - self.clockwork.verify_ns(rows)) if first.fused else first.draft_ns
-        for kind in {kind for _, kind in drafted}:
+        for kind in {kind for _, kind in drafted} if whole else ():
             longest = max(record.drafted for record, other in drafted if other == kind)
             if not first.catch_up:
                 self.clockwork.drafts[kind].append(draft_ns / longest)

@@ -39,7 +39,8 @@ class DraftRequest:
     min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
     vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
     active: Sequence[bool] = ()  # who has not ended
-    drafts_only: bool = False  # there are other drafts to verify with these: Draft.choices would miss them
+    # Who may verify in the same go (Draft.choices); None: nobody, as other drafts or more rows are to be verified too.
+    judge: ModelRunner | None = None
 
     @property
     def argmax_only(self) -> bool:

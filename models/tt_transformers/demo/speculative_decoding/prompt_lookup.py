@@ -103,12 +103,12 @@ class HybridDrafter(Drafter):
             return first
         if not any(first.tokens):
             return self.second.propose(request)
-        second = self.second.propose(replace(request, counts=left, drafts_only=True))
+        second = self.second.propose(replace(request, counts=left, judge=None))
         for user, drafted in enumerate(first.tokens):
             if not drafted:
                 first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
                 first.sources[user] = second.sources[user]
-        return replace(first, catch_up=second.catch_up)
+        return replace(first, catch_up=max(first.catch_up, second.catch_up), choices=None)
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         self.first.observe(accepted_counts, None)

@@ -235,6 +235,7 @@ class SpeculativeGenerator:
             min_probability=self.lookahead.min_probability,
             vocab_size=self.target.vocab_size,
             active=[not sequence.finished for sequence in batch.sequences],
+            judge=self.target if self.verify_width == 1 else None,
         )
         return self.drafter.propose(request)
 

@@ -6,7 +6,7 @@
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from statistics import median
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ from models.tt_transformers.demo.speculative_decoding.metrics import GenerationR
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
-from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 COUNTED_ROUNDS = 8
@@ -58,10 +58,9 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     (options) it is the baseline, each model is loaded once, and the rows of a verify are compared with its logits.
     """
     plain = run_baseline(mesh_device, options) if options.with_baseline else None
-    if options.enable_trace is None:
-        options = replace(options, enable_trace=safe_to_trace(mesh_device))
     width = options.num_draft_tokens + 1
     with open_on_mesh(options, mesh_device, logits_too=plain is None) as bench:
+        programs = mesh_device.num_program_cache_entries()
         own_arm = make_arm(bench.generator(options), options, plain=True)
         stock_arm = own_arm if plain is None else recorded_arm(plain)
         comparison = Comparison(bench, [options], baseline=stock_arm, beside=[own_arm])
@@ -70,8 +69,9 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         record = result_file(run_record(options, compared, decoder(bench.tokenizer), unit=own), bench)
         record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
+        record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
         record["own_plain_tokens"] = [result.tokens for result in own]
-        if options.sampling.greedy:
+        if options.sampling.greedy and any(len(one.baseline[0].tokens) > 1 for one in compared):
             prompts = [one.request.token_ids for one in compared]
             forced = teacher_forced(bench.target, prompts, [one.baseline[0].tokens for one in compared], width=width)
             record["teacher_forced"] = {**asdict(forced), "problem": forced.problem}
@@ -106,14 +106,13 @@ def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) 
         "rounds": rounds,
         "per_round": {name: count / rounds for name, count in passed.items()} if rounds else None,
         "per_token": {name: count / emitted for name, count in passed.items()} if emitted else None,
-        "programs_compiled": traffic.programs_compiled,
         "dram_growth": traffic.dram_growth,
     }
     logger.info(f"between host and device: {found}")
     return found
 
 
-def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float]:
+def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float | None]:
     """What a round of K drafts costs the host, in milliseconds: launching it; the rest (accept, commit)."""
     target, draft = cast(TTModelRunner, bench.target), getattr(bench.draft, "runner", None)
     if draft and k in draft.rounds:
@@ -121,8 +120,10 @@ def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int
     else:
         launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
     rest = [r.host_ns / 1e6 for one in compared for result in one.speculative for r in result.rounds]
-    found = {"launch": launches, "accept": median(rest)}
-    logger.info(", ".join(f"{what} {ms:.2f} ms of host time per round" for what, ms in found.items()))
+    found = {"launch": launches, "accept": median(rest) if rest else None}
+    logger.info(
+        ", ".join(f"{what} {terminal.figure(ms, '{:.2f} ms')} of host time per round" for what, ms in found.items())
+    )
     return found
 
 

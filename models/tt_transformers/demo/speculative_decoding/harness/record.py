@@ -150,13 +150,14 @@ def _acceptance(rounds: Sequence[RoundRecord]) -> dict[str, float | None]:
 def _per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
     """One entry per number of tokens drafted in a round (0: plain rounds)."""
     by_k = {k: [r for r in rounds if r.drafted == k] for k in sorted({r.drafted for r in rounds})}
+    apart = {k: [r for r in of_k if not r.fused] for k, of_k in by_k.items()}
     return [
         {
             "k": k,
             "rounds": len(of_k),
             **_acceptance(of_k),
-            "verify_ms": metrics.median([r.verify_ns / 1e6 for r in of_k]),
-            "draft_ms": metrics.median([r.draft_ns / 1e6 for r in of_k]),
+            "verify_ms": metrics.median([r.verify_ns / 1e6 for r in apart[k] or of_k]),
+            "draft_ms": metrics.median([r.draft_ns / 1e6 for r in apart[k]]),
         }
         for k, of_k in by_k.items()
     ]

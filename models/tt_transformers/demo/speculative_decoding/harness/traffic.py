@@ -2,7 +2,7 @@
 
 # SPDX-License-Identifier: Apache-2.0
 """What rounds cost between host and device, counted where ttnn is called: reads, staged bytes, replays; and what they
-must not do once traces are captured: compile programs, and leave memory allocated."""
+must not do once traces are captured: leave memory allocated."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,6 @@ class Traffic:
     writes: int = 0  # tensors staged or uploaded
     staged_bytes: int = 0
     replays: int = 0
-    programs_compiled: int = 0
     dram_growth: int = 0  # bytes per device that were allocated and not freed
 
 
@@ -42,14 +41,13 @@ def counted(ttnn: Any, mesh_device: Any) -> Iterator[Traffic]:
         return int(view.num_banks * view.total_bytes_allocated_per_bank)
 
     counters = {"to_torch": read, "copy_host_to_device_tensor": write, "to_device": write, "execute_trace": replay}
-    programs, before = mesh_device.num_program_cache_entries(), allocated()
+    before = allocated()
     with ExitStack() as patched:
         for name, count in counters.items():
             stock = getattr(ttnn, name)
             patched.callback(setattr, ttnn, name, stock)
             setattr(ttnn, name, _counting(count, stock))
         yield traffic
-    traffic.programs_compiled = mesh_device.num_program_cache_entries() - programs
     traffic.dram_growth = allocated() - before
 
 

@@ -104,7 +104,7 @@ class DecodeStep:
                 f"{reason} Open the device with a larger trace_region_size, ask for smaller or fewer K, or run with "
                 "enable_trace=False"
             ) from error
-        self.captured = True
+        self.captured = self._model.captured = True
 
     def release(self) -> None:
         """Release the trace and what it reads, while the device is still open."""

@@ -10,18 +10,13 @@ from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRu
 
 class FusedDrafter(ModelDrafter):
     """A ModelDrafter whose drafts come with the target's verdict (Draft.choices) wherever `runner.rounds` has a round
-    of this K and the request wants no more than argmax ids. The tokens are the same either way."""
+    of this K and that target, and the request wants no more than argmax ids. The tokens are the same either way."""
 
     runner: TTModelRunner
 
-    def __init__(self, runner: TTModelRunner) -> None:
-        super().__init__(runner)
-
     def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose."""
-        ids_alone = request.argmax_only and not request.drafts_only
-        fused = self._round(max(request.counts)) if ids_alone else None
-        if fused is None:
+        if (fused := self._round(request)) is None:
             return super().propose(request)
         gaps = {user: self._missing(user, request.contexts[user]) for user, count in enumerate(request.counts) if count}
         longest = max(map(len, gaps.values()))
@@ -34,8 +29,10 @@ class FusedDrafter(ModelDrafter):
         sources = [[self.name] * len(drafted) for drafted in drafts]
         return Draft(drafts, [None] * len(drafts), sources, max(0, longest - USUAL_GAP), choices)
 
-    def _round(self, k: int) -> FusedRound | None:
-        """The one of exactly K. Step by step a wider one would be cheaper only where those steps are not traced."""
-        wider = [fused for width, fused in self.runner.rounds.items() if width >= k]
+    def _round(self, request: DraftRequest) -> FusedRound | None:
+        """The one of this K and judge; a wider one only where single steps are not traced, and so cost more."""
+        k, judge = max(request.counts), request.judge
+        model = judge.model if request.argmax_only and isinstance(judge, TTModelRunner) else None
+        wider = [fused for width, fused in self.runner.rounds.items() if 0 < k <= width and fused.target is model]
         nearest = min(wider, key=lambda fused: fused.num_draft_tokens, default=None)
         return nearest if nearest and (nearest.num_draft_tokens == k or not self.runner.enable_trace) else None

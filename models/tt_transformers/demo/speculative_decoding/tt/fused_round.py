@@ -43,9 +43,8 @@ class FusedRound:
     """
 
     def __init__(self, draft: LoadedModel, target: LoadedModel, *, users: int, num_draft_tokens: int) -> None:
-        self.users, self.num_draft_tokens = users, num_draft_tokens
+        self.users, self.num_draft_tokens, self.draft, self.target = users, num_draft_tokens, draft, target
         self._ttnn, self._mesh = target.upstream.ttnn, target.mesh_device
-        self._known = draft.args.vocab_size  # of the target's ids
         first = RowDecode(draft, users=users, tokens_per_user=2)
         later = RowDecode(draft, users=users, tokens_per_user=1)
         verify = RowDecode(target, users=users, tokens_per_user=num_draft_tokens + 1)
@@ -84,7 +83,7 @@ class FusedRound:
             if (reason := want_of_room(error)) is None:
                 raise
             return reason
-        self._trace = trace
+        self._trace, self.draft.captured, self.target.captured = trace, True, True
         return None
 
     def run(
@@ -104,11 +103,11 @@ class FusedRound:
             active: whose pending token is verified; default: all.
 
         Returns:
-            Per user counts[u] drafts, and the target's counts[u] + 1 choices: after the pending token and each draft.
+            Per user counts[u] drafts, and if active the target's choices after the pending token and each draft.
         """
         begun = time.perf_counter_ns()
-        users = len(contexts)
-        self._stage(contexts, counts, lagging or [False] * users, active or [True] * users)
+        lagging, active = lagging or [False] * len(contexts), active or [True] * len(contexts)
+        self._stage(contexts, counts, lagging, active)
         if self._trace is None:
             self._run_steps()
         else:
@@ -118,7 +117,10 @@ class FusedRound:
         drafted, judged = ids[: self.users * self.num_draft_tokens], ids[self.users * self.num_draft_tokens :]
         width = self.num_draft_tokens + 1
         drafts = [drafted[user :: self.users][:count] for user, count in enumerate(counts)]
-        return drafts, [judged[user * width :][: count + 1] for user, count in enumerate(counts)]
+        choices = [judged[user * width :][: count + 1] if active[user] else [] for user, count in enumerate(counts)]
+        for model, rows in ((self.draft, drafts), (self.target, choices)):
+            model.check_ids([token for row in rows for token in row])
+        return drafts, choices
 
     def _stage(
         self,
@@ -138,7 +140,7 @@ class FusedRound:
         last_two = torch.tensor([list(context[-2:]) for context in contexts])
         ids, positions = [], []
         for index, decode in enumerate(self._decodes):
-            known = last_two.clamp(max=self._known - 1) if index == 0 else none  # a draft need not be right
+            known = last_two.clamp(max=self.draft.args.vocab_size - 1) if index == 0 else none  # it need not be right
             tokens, at = decode.rows(known, fed[index], lengths[index])
             if index == 0:
                 at[[2 * user for user, late in enumerate(lagging) if not late]] = IDLE

@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -22,17 +22,19 @@ from typing import Any, TypeAlias
 
 from loguru import logger
 
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelUnavailable
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure, ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites, row_safe_attention
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, CacheLayout
 
 _TT = "models.tt_transformers.tt"
 _REMEDY = "this is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
-_TTNN = ("slice", "argmax", "to_torch", "get_device_tensors", "get_memory_view", "BufferType.DRAM", "BufferType.TRACE")
+_TTNN = """slice argmax where reshape pad transpose concat copy from_torch from_buffer to_torch to_device deallocate
+copy_host_to_device_tensor get_device_tensors ReplicateTensorToMesh get_memory_view BufferType.DRAM BufferType.TRACE
+begin_trace_capture end_trace_capture execute_trace release_trace synchronize_device bfloat8_b int32 uint32"""
 # Module -> attribute path -> the parameters that are passed by name.
 _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
-    "ttnn": dict.fromkeys((*_TTNN, "bfloat8_b", "release_trace", "synchronize_device"), ()),
+    "ttnn": dict.fromkeys(_TTNN.split(), ()),
     f"{_TT}.common": {
         "PagedAttentionConfig": ("block_size", "max_num_blocks"),
         "get_padded_prefill_len": (),
@@ -195,6 +197,12 @@ class LoadedModel:
     writes: RowWrites
     cache: CacheLayout
     head: TrimmedHead | None = None
+    captured: bool = False  # a trace of it exists, so nothing may be allocated or compiled for it any more
+
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """ModelFailure where one is not of its output layer."""
+        if any(not 0 <= token < self.args.vocab_size for token in ids):
+            raise ModelFailure(f"{self.args.model_name} returned ids {list(ids)}: outputs are {self.args.vocab_size}")
 
 
 def load_model(

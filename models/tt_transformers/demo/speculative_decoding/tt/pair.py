@@ -80,8 +80,8 @@ def open_models(
         users: sequences generated at once; users * tokens per user <= 32.
         max_seq_len: tokens of prompt and continuation together that each user may hold.
         optimizations: "performance" or "accuracy".
-        enable_trace: default: of single forwards as safe_to_trace() says; of fused rounds, where no two traces of one
-            mesh alternate, in fast dispatch.
+        enable_trace: default: of single forwards as safe_to_trace() says; of fused rounds in fast dispatch, unless
+            those of several K would alternate where single forwards may not.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
         fuse: offer the draft fused rounds of every K, where fusible() has nothing against it.
     """
@@ -90,7 +90,8 @@ def open_models(
     loading.check_environment(*(request.model_id for request in requests))
     upstream = loading.load_upstream()
     traced = safe_to_trace(mesh_device) if enable_trace is None else enable_trace
-    rounds_traced = not slow_dispatch() if enable_trace is None else enable_trace
+    ks = [width - 1 for width in requests[0].tokens_per_user if width > 1]
+    rounds_traced = traced or (enable_trace is None and len(ks) == 1 and not slow_dispatch())
     if traced and slow_dispatch():
         raise BadInput("slow dispatch has no traces: unset TT_METAL_SLOW_DISPATCH_MODE or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
@@ -123,9 +124,9 @@ def open_models(
             runner.load = replace(load, layers=model_args.n_layers, **size)
             runners.append(runner)
         if fuse and fusible(requests, args):
-            ks = [width - 1 for width in requests[0].tokens_per_user if width > 1]
             models = runners[1].model, runners[0].model
-            runners[1].rounds = {k: FusedRound(*models, users=users, num_draft_tokens=k) for k in ks}
+            rounds = {k: FusedRound(*models, users=users, num_draft_tokens=k) for k in ks}
+            runners[0].rounds = runners[1].rounds = rounds
         if warmup:
             warmup_together(runners, requests, rounds_traced=rounds_traced)
         on_failure.pop_all()
@@ -149,13 +150,12 @@ def warmup_together(
             runner.compile(request.tokens_per_user, argmax_only=True)
         if request.logits:
             runner.compile(request.tokens_per_user, argmax_only=False)
-    for runner in runners:
-        for fused in runner.rounds.values():
-            fused.compile()
+    rounds = runners[0].rounds
+    for fused in rounds.values():
+        fused.compile()
     for runner in runners:
         runner.capture()
-    for runner in runners if rounds_traced else ():
-        for k, fused in list(runner.rounds.items()):
-            if reason := fused.capture():
-                logger.info(f"rounds of K = {k} go step by step, as their trace does not fit: {reason}")
-                runner.rounds.pop(k).release()
+    for k, fused in list(rounds.items()) if rounds_traced else ():
+        if reason := fused.capture():
+            logger.info(f"rounds of K = {k} go step by step, as their trace does not fit: {reason}")
+            rounds.pop(k).release()

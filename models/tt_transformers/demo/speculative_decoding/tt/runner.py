@@ -53,7 +53,7 @@ class TTModelRunner:
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
-        self.rounds: dict[int, FusedRound] = {}  # by K: those in which this model drafts
+        self.rounds: dict[int, FusedRound] = {}  # by K: those that it takes part in, shared with the other model
         self._prefiller = model.upstream.Generator(
             [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
         )
@@ -124,10 +124,12 @@ class TTModelRunner:
         self.model.upstream.ttnn.synchronize_device(self.model.mesh_device)
 
     def close(self) -> None:
-        """Release traces, weights and cache; the device stays open. May be called twice, and after a failure."""
-        held: list[FusedRound | DecodeStep] = [*self.rounds.values(), *self._steps.values()]
-        model = self._model
-        self.rounds, self._steps, self._model, self._prefiller = {}, {}, None, None
+        """Release traces, weights, cache and its generation; the device stays open. May be called again and again."""
+        with self.turns.lock:
+            held: list[FusedRound | DecodeStep] = [*self.rounds.values(), *self._steps.values()]
+            model, self.turns.owner = self._model, None
+            self.rounds.clear()  # the other model's too: it goes on step by step
+            self._steps, self._model, self._prefiller = {}, None, None
         try:
             while held:
                 held.pop().release()
@@ -147,7 +149,7 @@ class TTModelRunner:
         return self._model
 
     def _new_step(self, width: int, argmax_only: bool) -> DecodeStep:
-        if any(step.captured for step in self._steps.values()):
+        if self.model.captured:
             wanted = f"{width} tokens per user ending in {'ids' if argmax_only else 'logits'}"
             remedy = "name that when it is opened (num_draft_tokens, sampling, confidence_stop)"
             raise BadInput(f"{self.name} has captured its traces, but none for {wanted}; {remedy}")
@@ -196,13 +198,11 @@ class TTModelRunner:
 
     def _check(self, rows: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> None:
         """ModelFailure where a row that counts has logits that are not finite, or an id that no output has."""
-        outputs = self.model.args.vocab_size
         for user, (row, start, length) in enumerate(zip(rows, positions, lengths, strict=True)):
             if start == IDLE:
                 continue
-            row = row[:length]
-            if row.is_floating_point() and not bool(row.isfinite().all()):
+            if not (row := row[:length]).is_floating_point():
+                self.model.check_ids(row.tolist())
+            elif not bool(row.isfinite().all()):
                 where = f"positions {start} to {start + length - 1} of user {user}"
                 raise ModelFailure(f"{self.name} returned NaN or infinite logits at {where}")
-            if not row.is_floating_point() and not 0 <= int(row.min()) <= int(row.max()) < outputs:
-                raise ModelFailure(f"{self.name} returned ids {row.tolist()} of an output layer of {outputs}")

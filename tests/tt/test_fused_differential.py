@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Random generations on the fake device: fused rounds, the separate steps and recomputation write the same, two
+generations in a row on the same models; and once opened nothing is compiled."""
+
+import functools
+import random
+
+import pytest
+from fakes import fixtures
+from fakes.device import FakeMeshDevice
+from fakes.pairs import DRAFTS, MAX_SEQ_LEN, TARGET, TIE
+from support.tiny import greedy_by_recomputation
+
+from models.tt_transformers.demo.speculative_decoding import runner
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
+
+checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
+# Of every length up to one that leaves room for a single token.
+PROMPTS = [(11,), (35, 8, 9), (3, 14, 15, 9, 26, 5), (1, 2, 3) * 10, (7,) * 45, (4,) * 90, (2, 30) * 59 + (6,)]
+TREES = ["june", "september", "commands"]
+
+
+@functools.cache
+def plain(prompt):
+    """What the target alone writes."""
+    tokens, gap = greedy_by_recomputation(TARGET, prompt, min(40, MAX_SEQ_LEN - len(prompt)))
+    assert gap > TIE
+    return tokens
+
+
+def ended(prompt, stop):
+    """Its beginning, up to where it is to end, found without the package."""
+    text = plain(prompt)[: min(stop.max_new_tokens, stop.max_seq_len - len(prompt))]
+    for end in range(1, len(text)):
+        if text[end - 1] in stop.stop_token_ids or any(s in stop.decode(text[:end]) for s in stop.stop_strings):
+            return text[:end]
+    return text
+
+
+def random_stop(rng, prompt, decode):
+    room = min(MAX_SEQ_LEN - len(prompt), rng.choice([MAX_SEQ_LEN, rng.randint(1, 20)]))
+    return StopConditions(
+        max_new_tokens=rng.choice([1, 2, 5, 20, 40]),
+        max_seq_len=len(prompt) + room,
+        stop_token_ids=rng.choice([[], rng.sample(range(40), 2)]),
+        stop_strings=rng.choice([[], [decode(plain(prompt)[2:4] or plain(prompt))]]),
+        decode=decode,
+    )
+
+
+def random_lookahead(rng, ks):
+    fixed, least = rng.choice(ks), rng.choice([0, 1])
+    adaptive = {"start_draft_tokens": fixed, "min_draft_tokens": least, "max_draft_tokens": ks[-1]}
+    return rng.choice(
+        [
+            lambda: FixedLookahead(fixed),
+            lambda: AdaptiveLookahead(**adaptive, min_probability=0.0),
+            lambda: AutoLookahead([0, *ks]),
+        ]
+    )
+
+
+@pytest.mark.parametrize("ttnn", TREES, indirect=True)
+@pytest.mark.parametrize("seed", range(5))
+def test_fused_separate_and_recomputed_texts_are_one(open_pair, ttnn, monkeypatch, seed, request):
+    rng = random.Random(f"{request.node.callspec.params['ttnn']} {seed}")
+    users, ks = rng.randint(1, 4), sorted(rng.sample(range(1, 8), rng.randint(1, 3)))
+    mesh = FakeMeshDevice(1, rng.choice([1, 1, 2]))
+    asked = {"num_draft_tokens": (0, *ks), "catch_up": rng.choice([2, 3, 32 // users])}
+    pair = open_pair(
+        rng.choice(list(DRAFTS)), mesh=mesh, users=users, enable_trace=rng.choice([None, True, False]), **asked
+    )
+    decode, new_lookahead, hybrid = pair[0].tokenizer.decode, random_lookahead(rng, ks), rng.choice([False, True])
+    clock, passing = iter(range(10**9)), random.Random(seed)
+    monkeypatch.setattr(runner.time, "perf_counter_ns", lambda: next(clock) * 1000 + passing.randrange(1000))
+    jobs = []
+    for _ in range(2):
+        prompts = rng.choices(PROMPTS, k=rng.randint(1, users))
+        jobs.append((prompts, [random_stop(rng, prompt, decode) for prompt in prompts]))
+    programs, rounds = mesh.num_program_cache_entries(), {}
+    for kind in (FusedDrafter, ModelDrafter):
+        drafter = lookup_first(kind(pair[1])) if hybrid else kind(pair[1])
+        lookahead = new_lookahead()
+        generator = SpeculativeGenerator(pair[0], drafter, lookahead=lookahead, tokenizer=pair[0].tokenizer)
+        rounds[kind] = []
+        for prompts, stops in jobs:
+            results = generator.generate(prompts, stops=stops)
+            assert [result.tokens for result in results] == list(map(ended, prompts, stops))
+            rounds[kind] += [[(r.drafted, r.accepted, r.catch_up) for r in result.rounds] for result in results]
+    if not isinstance(lookahead, AutoLookahead):  # which follows the clock
+        assert rounds[FusedDrafter] == rounds[ModelDrafter]
+    assert mesh.num_program_cache_entries() == programs
