@@ -5,7 +5,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from types import ModuleType
 
 import pytest
