@@ -35,7 +35,7 @@ def test_what_lives_through_a_replay(ttnn, open_pair):
     second trace's inputs and results do not: Generator allocates them as it captures. They are staged anew and read
     before another trace runs, so that the text is right nevertheless."""
     mesh = FakeMeshDevice()
-    pair = open_pair(mesh=mesh, num_draft_tokens=(2, 3))
+    pair = open_pair(mesh=mesh, num_draft_tokens=(2, 3), fuse=False)  # traces of single forwards
     assert speculate(pair, PROMPTS[:1], 3) == greedy_texts()[:1]
     june = not hasattr(load_upstream().Generator, "_prepare")
     assert (mesh.alive_at_replay > 0) == june

@@ -116,7 +116,7 @@ def test_an_id_beyond_the_trimmed_layer_is_a_failure(open_pair, monkeypatch):
     _, draft = open_pair(users=2, num_draft_tokens=1, draft_head_token_ids=EVEN)
     draft.prefill(PROMPTS[:2])
     monkeypatch.setattr(draft._step(1, True), "run", lambda *_, **__: torch.tensor([3, TILE]))
-    with pytest.raises(ModelFailure, match=f"an output layer of {TILE}"):
+    with pytest.raises(ModelFailure, match=f"outputs are {TILE}"):
         draft.forward(torch.tensor([[1], [1]]), [6, 3], argmax_only=True)
     ids = draft.forward(torch.tensor([[1], [1]]), [6, IDLE], argmax_only=True).values  # the second row is nobody's
     assert int(ids[0]) == EVEN[3]
