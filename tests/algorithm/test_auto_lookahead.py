@@ -3,75 +3,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """K by the clock: auto against the best fixed K on a simulated machine."""
 
-import random
 import statistics
-from dataclasses import replace
 
 import pytest
 from support.doubles import ScriptedDrafter, knowing
-from support.rounds import record
+from support.machine import CHOICES, DECODE_NS, Machine, play, speedup
 from support.tiny import greedy_by_recomputation, tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
-from models.tt_transformers.demo.speculative_decoding.metrics import expected_tokens
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-
-DECODE_NS = 1_000_000
-CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16)
-
-
-class Machine:
-    """A simulated clock and drafts: alpha, c and v are given; times are noisy, acceptances random."""
-
-    def __init__(self, *, alpha, c, row=0.0, seed=0, users=1, noise=0.05):
-        self.alpha, self.c, self.row, self.users, self.noise = alpha, c, row, users, noise
-        self.rng = random.Random(seed)
-
-    def v(self, k):
-        """A verify of K + 1 rows per user / one plain decode step."""
-        return 1.0 + self.row * k * self.users
-
-    def jitter(self):
-        return 1.0 + self.rng.uniform(-self.noise, self.noise)
-
-    def round(self, counts):
-        """What became of a round in which these were drafted."""
-        k = max(counts)
-        draft_ns = int(k * self.c * DECODE_NS * self.jitter())
-        verify_ns = int(self.v(sum(counts) / self.users) * DECODE_NS * self.jitter())
-        records = []
-        for count in counts:
-            accepted = next((j for j in range(count) if self.rng.random() >= self.alpha), count)
-            records.append(record(count, accepted, draft_ns=draft_ns, verify_ns=verify_ns))
-        return records
-
-    def speedup(self, k):
-        return expected_tokens(self.alpha, k) / (self.c * k + self.v(k))
-
-    def best(self, choices=CHOICES):
-        return max(self.speedup(k) for k in choices)
-
-
-def play(machine, lookahead, rounds, *, kind="model"):
-    """Every round's records."""
-    lookahead.start(machine.users)
-    history = []
-    for _ in range(rounds):
-        counts = lookahead.next([1000] * machine.users, [kind] * machine.users)
-        records = machine.round(counts)
-        lookahead.observe(records)
-        history.append(records)
-    return history
-
-
-def speedup(history):
-    tokens = sum(r.emitted for records in history for r in records) / len(history[0])
-    return tokens * DECODE_NS / sum(records[0].total_ns for records in history)
-
 
 MACHINES = {
     "cheap-and-good": {"alpha": 0.9, "c": 0.02},
@@ -193,76 +137,6 @@ class TestAuto:
         machine = Machine(alpha=0.8, c=0.1, row=0.002, users=users)
         history = play(machine, AutoLookahead(CHOICES), 600)
         assert speedup(history[200:]) > 0.9 * machine.best()
-
-    def test_catching_up_is_no_drafts_cost(self):
-        lookahead = AutoLookahead([0, 1])
-        for catch_up, draft_ns in ((0, 10), (50, 999)):
-            lookahead.next([5], ["kind"])
-            lookahead.observe([replace(record(1, 1, draft_ns=draft_ns, verify_ns=100), catch_up=catch_up)])
-        assert list(lookahead.clockwork.drafts["kind"]) == [10]
-
-    @pytest.mark.parametrize("per_token, tries", [(0.02, True), (1.0, False)], ids=["in-wide-steps", "token-by-token"])
-    def test_no_catch_up_that_costs_more_than_it_can_win(self, per_token, tries):
-        """A draft that is never right, and must first be fed what passed without it."""
-        machine, lookahead, history, late = Machine(alpha=0.0, c=0.4), AutoLookahead([0, 2]), [], 0
-        for _ in range(1000):
-            records = machine.round(lookahead.next([50], ["model"]))
-            if drafted := records[0].drafted:
-                spent = int(late * per_token * DECODE_NS)
-                records = [replace(records[0], catch_up=late, draft_ns=records[0].draft_ns + spent)]
-            late = 0 if drafted else late + 1
-            lookahead.observe(records)
-            history.append(records[0])
-        fed = [r.catch_up for r in history if r.catch_up]
-        assert len(fed) > 0 and (max(fed) > 150) == tries
-        assert sum(fed) * per_token < 0.1 * len(history)
-
-    def test_a_fused_rounds_draft_costs_what_its_verify_does_not(self):
-        lookahead = AutoLookahead([0, 1])
-        lookahead.clockwork.verifies[2].append(60)
-        lookahead.next([5], ["kind"])
-        lookahead.observe([replace(record(1, 1, draft_ns=0, verify_ns=100), fused=True)])
-        assert list(lookahead.clockwork.drafts["kind"]) == [40] and list(lookahead.clockwork.verifies[2]) == [60]
-
-    def test_fused_rounds_let_it_look_further_too(self):
-        """They do not say what their verify took, but they were that wide."""
-        machine, lookahead, drafted = Machine(alpha=0.95, c=0.02), AutoLookahead(CHOICES), []
-        for _ in range(200):
-            (r,) = machine.round(lookahead.next([1000], ["model"]))
-            r = replace(r, fused=True, draft_ns=0, verify_ns=r.draft_ns + r.verify_ns) if r.drafted else r
-            lookahead.observe([r])
-            drafted.append(r.drafted)
-        assert machine.speedup(statistics.mode(drafted[100:])) > 0.95 * machine.best()
-
-    def test_a_new_generation_has_nothing_to_catch_up_with(self):
-        """What the last one missed does not keep this one from trying."""
-        lookahead = AutoLookahead([0, 2])
-        for of in (lookahead.clockwork.verifies[1], lookahead.clockwork.verifies[3]):
-            of.extend([100] * 25)
-        lookahead.clockwork.drafts["model"].append(30.0)
-        lookahead.clockwork.catch_ups["model"].append(1000.0)
-        lookahead._acceptances["model"].observe(2, 0)
-        for _ in range(9):
-            lookahead._acceptances["model"].observe(2, 0)
-
-        def tries(rounds):
-            lookahead.start(1)
-            counts = []
-            for _ in range(rounds):
-                counts += lookahead.next([50], ["model"])
-                lookahead.observe([record(0, 0, verify_ns=100)])
-            return [at for at, count in enumerate(counts) if count]
-
-        assert tries(900) == []
-        assert tries(1) == [0]
-
-    def test_a_round_that_a_stop_cut_says_nothing_of_a_drafts_cost(self):
-        """Of four tokens that were drafted one was committed, and it did not take the time of four."""
-        lookahead = AutoLookahead([0, 4])
-        lookahead.clockwork.verifies[1].append(100)
-        lookahead.next([9], ["kind"])
-        lookahead.observe([replace(record(1, 1, draft_ns=400, verify_ns=100), emitted=1)])
-        assert not lookahead.clockwork.drafts["kind"]
 
     def test_no_draft_no_k(self):
         lookahead = AutoLookahead(CHOICES)

@@ -9,21 +9,12 @@ what the draft distribution q left over of the target's p; after K acceptances t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
-
-
-def real_number(given: Any, what: str) -> float:
-    """A float of any number, as inputs.whole_number; BadInput names what is none."""
-    number = given.item() if getattr(given, "ndim", None) == 0 else given
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise BadInput(f"{what} is {given!r}; give a number")
-    return float(number)
+from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)

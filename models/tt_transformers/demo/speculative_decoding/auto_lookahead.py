@@ -92,9 +92,7 @@ class AutoLookahead(Lookahead):
         self.clockwork = Clockwork()
         self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0
-        self._missed = (
-            0  # of those without a draft in this generation: a prefill leaves a draft nothing to catch up with
-        )
+        self._missed = 0  # of those without a draft in this generation: a prefill leaves nothing to catch up with
         self._widest = 0  # rows that a round verified
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import check_kind
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
 
 if TYPE_CHECKING:

@@ -14,9 +14,3 @@ class ModelUnavailable(BadInput):
 
 class ModelFailure(RuntimeError):
     """A model returned something unusable (NaN or infinite logits, a wrong shape); generation was stopped."""
-
-
-def check_kind(what: str, given: object, *, known_by: str, example: str) -> None:
-    """BadInput unless `given` has the attribute that it is known by; a class is none of its objects."""
-    if isinstance(given, type) or not hasattr(given, known_by):
-        raise BadInput(f"the {what} is a {getattr(given, '__name__', type(given).__name__)}; give a {example} of it")

@@ -14,12 +14,31 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 
 def whole_number(given: Any, what: str) -> int:
     """An int. 5.0 is one, 5.5, True and "5" are none."""
-    number = given.item() if getattr(given, "ndim", None) == 0 else given
+    number = _scalar(given)
     if isinstance(number, int) and not isinstance(number, bool):
         return number
     if isinstance(number, float) and number.is_integer():
         return int(number)
     raise BadInput(f"{what} is {given!r}; give a whole number")
+
+
+def real_number(given: Any, what: str) -> float:
+    """A float of any number."""
+    number = _scalar(given)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise BadInput(f"{what} is {given!r}; give a number")
+    return float(number)
+
+
+def _scalar(given: Any) -> Any:
+    """An array of no dimension as Python's number; anything else as it is."""
+    return given.item() if getattr(given, "ndim", None) == 0 else given
+
+
+def check_kind(what: str, given: object, *, known_by: str, example: str) -> None:
+    """BadInput unless `given` has the attribute that it is known by; a class is none of its objects."""
+    if isinstance(given, type) or not hasattr(given, known_by):
+        raise BadInput(f"the {what} is a {getattr(given, '__name__', type(given).__name__)}; give a {example} of it")
 
 
 def whole_numbers(given: Any, what: str) -> list[int]:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import real_number
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
+from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 
 MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile

@@ -10,8 +10,8 @@ from itertools import cycle, islice
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 

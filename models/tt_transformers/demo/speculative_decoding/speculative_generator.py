@@ -24,8 +24,8 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     to_probabilities,
 )
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput, check_kind
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts, turns_of

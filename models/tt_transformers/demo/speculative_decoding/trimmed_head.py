@@ -30,9 +30,8 @@ class TrimmedHead:
     to the whole vocabulary. BadInput if there is no id, or one that the vocabulary does not have."""
 
     def __init__(self, token_ids: Sequence[int], vocab_size: int, *, device: torch.device | str = "cpu") -> None:
-        ids = sorted(
-            set(whole_numbers(token_ids, "the trimmed head's token ids"))
-        )  # so the first of equal columns is the lowest id
+        given = whole_numbers(token_ids, "the trimmed head's token ids")
+        ids = sorted(set(given))  # so the first of equal columns is the lowest id
         if not ids or ids[0] < 0 or ids[-1] >= vocab_size:
             raise BadInput(f"the trimmed head needs token ids from 0 to {vocab_size - 1}, at least one")
         self.token_ids = torch.tensor(ids, dtype=torch.int64, device=device)

@@ -124,6 +124,7 @@ def check_record(record: dict[str, Any]) -> None:
         logger.info(f"the rows of a verify correlate with single steps' at {record['rows_pcc']:.5f}")
         assert record["rows_pcc"] >= ROWS_PCC, f"the rows of a verify correlate at {record['rows_pcc']:.5f} only"
     total = record["summary"]
+    assert total["drafted"], "nothing was drafted"
     assert 0.0 < total["acceptance_rate"] <= 1.0, f"acceptance rate {total['acceptance_rate']}"
     assert 1.0 <= total["tokens_per_round"] <= record["num_draft_tokens"] + 1
     logger.info(", ".join(f"{name} {total[name]}" for name in ("c", "v", "alpha", "speedup")))
