@@ -9,15 +9,15 @@ The JSON it writes (kind "compare", schema 1):
     models      {"target": {...}, "draft": {...} | null}: runner.ModelLoad of each
     cold_start  {"plain": {...}, "speculative": {...}}: the first generation of each arm in this process, before any
                 warm-up: "arm", "init_s" (of the models that it needs), "ttft_ms", "decode_s", "tokens"
-    runs        one per arm: the demo's result JSON (harness/record.py, schema 1), and in it also "arm". Arms of one
-                batch size share their plain runs.
+    runs        one per arm: the demo's result JSON (harness/record.py, schema 1), and in it also "arm" and "prediction"
+                (prediction.py; null where there is nothing to predict)
     peers       one per way of transformers to decode (peers.peer_record); [] where none applies: sampling, stop
                 strings
     peers_reason  why there are none | null
     ignored_generation_settings  of the target's generation_config, which neither the arms nor the peers follow
 
-Order: in every repeat of every batch, plain decoding, all arms and all peers take turns, each time starting with
-another one, so that a machine that slows down slows all of them.
+Order: in every repeat of every batch, all arms (each in turns with plain decoding, segment by segment), all peers and
+plain decoding of whole requests, which the peers are held against, take turns, each time starting with another one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from transformers import PreTrainedModel
 
 from measuring.line_up import Entry, LineUp, line_up
 from measuring.peers import Peer, peer_record
+from measuring.prediction import isolated, prediction
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import report_table
 from measuring.results import Run, same_text
 from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, say
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, plain_arm
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
+from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
     Column,
@@ -75,7 +77,9 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
         for batch_size in entered.batch_sizes:
             entries = [entry for entry in entered.entries if entry.options.batch_size == batch_size]
             beside = peers if batch_size == 1 else []
-            comparison = Comparison(bench, [entry.options for entry in entries], beside=[peer.arm for peer in beside])
+            arms = [entry.options for entry in entries]
+            requests = [plain_arm(bench.generator(arms[0]), arms[0])] if beside else []
+            comparison = Comparison(bench, arms, beside=[*requests, *(peer.arm for peer in beside)])
             console.print(styled(f"{batch_size} at once: {len(entries)} arms, {len(beside)} peers"))
             comparison.warm_up()
             comparison.run(lambda batch, done: console.print(styled(f"  from prompt {done + 1}")))
@@ -109,9 +113,14 @@ def show(record: dict[str, Any], console: Any) -> None:
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
     """The first generation of each arm in this process; plain decoding first: what they share is on its account."""
     entry = next((entry for entry in entered.entries if entry.options.num_draft_tokens), entered.entries[0])
-    comparison = Comparison(bench, [replace(entry.options, prompts=entry.options.prompts[:1], num_repeats=1)])
-    comparison.run()
-    ((compared,),) = comparison.compared
+    options = replace(entry.options, prompts=entry.options.prompts[:1])
+    generator = bench.generator(options)
+    (prompt,), limit = (
+        tokenized(options.prompts, bench.tokenizer, max_seq_len=options.max_seq_len),
+        options.max_new_tokens,
+    )
+    (plain,) = plain_arm(generator, options)([prompt], limit, None)
+    (ours,) = generator.generate([prompt.token_ids], max_new_tokens=limit, stop_strings=options.stop_strings)
     loads = bench.loads
     drafts = loads["draft"] is not None and entry.options.drafter != "prompt-lookup"
     init_s = {"plain": loads["target"]["init_s"]}
@@ -125,8 +134,8 @@ def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
             "tokens": len(result.tokens),
         }
         for name, label, result in (
-            ("plain", "plain", compared.baseline[0]),
-            ("speculative", entry.label, compared.speculative[0]),
+            ("plain", "plain", plain),
+            ("speculative", entry.label, ours),
         )
     }
 
@@ -135,22 +144,29 @@ def run_records(comparison: Comparison, entries: Sequence[Entry], bench: Bench) 
     """One result record per arm."""
     decode = decoder(bench.tokenizer)
     return [
-        {"arm": entry.label, **run_record(entry.options, compared, decode)}
-        for entry, compared in zip(entries, comparison.compared, strict=True)
+        {
+            "arm": entry.label,
+            **run_record(arm, decode, undrafted=comparison.undrafted),
+            "prediction": prediction(arm, isolated(bench, arm)) if comparison.undrafted else None,
+        }
+        for entry, arm in zip(entries, comparison.arms, strict=True)
     ]
 
 
 def peer_records(comparison: Comparison, peers: Sequence[Peer]) -> list[dict[str, Any]]:
     """One record per peer, against the plain runs of the same prompts."""
+    if not peers:
+        return []
+    plain, *results = comparison.beside_results
     requests = [
         {
-            "category": one.request.prompt.category,
-            "baseline_tokens": one.baseline_tokens,
-            "baseline_request_s": median([run.ttft_ns / 1e9 + run.decode_s for run in one.baseline]),
+            "category": request.prompt.category,
+            "baseline_tokens": runs[0].tokens,
+            "baseline_request_s": median([run.ttft_ns / 1e9 + run.decode_s for run in runs]),
         }
-        for one in comparison.compared[0]
+        for request, runs in zip(comparison.requests, plain, strict=True)
     ]
-    return [peer_record(peer, runs, requests) for peer, runs in zip(peers, comparison.beside_results, strict=True)]
+    return [peer_record(peer, runs, requests) for peer, runs in zip(peers, results, strict=True)]
 
 
 def make_peers(bench: Bench, entered: LineUp) -> list[Peer]:
@@ -201,7 +217,15 @@ def compare_table(record: dict[str, Any]) -> str:
         Column("tokens/\nround", "tokens_per_round", "{:.2f}", rank=5),
         Column("identical", "same"),
     ]
-    rows = [{**run["summary"], "arm": run["arm"], "same": same_of_all(run["summary"])} for run in record["runs"]]
+    rows = [
+        {
+            **run["summary"],
+            "arm": run["arm"],
+            "same": same_of_all(run["summary"]),
+            "predicted_speedup": run["prediction"] and run["prediction"]["speedup"],
+        }
+        for run in record["runs"]
+    ]
     for peer in record["peers"]:
         total = peer["summary"]
         ranked = total["request_speedup"] if same_text(peer["prompts"]) else None

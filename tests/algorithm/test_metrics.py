@@ -47,8 +47,6 @@ def test_round_model_of_one_k_is_the_formula():
     ]
     model = RoundModel.measured(rounds, [100, 100, 100])
     assert (model.alpha, model.c, model.v) == (pytest.approx(3 / 4), pytest.approx(0.25), pytest.approx(1.2))
-    expected = metrics.expected_tokens(3 / 4, 2) / (0.25 * 2 + 1.2)
-    assert metrics.predicted_from_rounds(rounds, [100, 100, 100]) == pytest.approx(expected)
     assert rounds[0].host_ns == 10
 
 
@@ -57,13 +55,18 @@ def test_catching_up_is_no_drafts_cost():
     assert RoundModel.measured(rounds, [100]).c == pytest.approx(0.3)
 
 
-def test_a_prediction_over_several_k_prices_each_k_by_itself():
-    """By hand: 4 + 1 + 1 tokens for (60 + 180) + 110 + (20 + 120) ns, at 100 ns a plain step."""
-    rounds = [
-        round_of(3, 3, draft_ns=60, verify_ns=180),
-        round_of(0, 0, verify_ns=110),
-        round_of(1, 0, draft_ns=20, verify_ns=120),
-    ]
-    assert metrics.predicted_from_rounds(rounds, [100]) == pytest.approx(6 / 4.9)
-    assert metrics.predicted_from_rounds(rounds, []) is None
-    assert metrics.predicted_from_rounds([round_of(0, 0, verify_ns=110)], [100]) is None
+def test_a_draft_that_a_stop_cut_cost_as_many_as_were_proposed():
+    assert RoundModel.measured([replace(round_of(1, 1, draft_ns=80), tokens_per_user=5)], [100]).c == 0.2
+
+
+def test_one_stalled_round_moves_nothing():
+    rounds = [round_of(2, 1, draft_ns=ns, verify_ns=3 * ns) for ns in (60, 60, 9000)]
+    assert RoundModel.measured(rounds, [100, 100, 7000]) == RoundModel(alpha=0.5, c=0.3, v=1.8)
+
+
+def test_how_much_of_a_text_stood_already():
+    of = metrics.Repetition.of
+    assert of([1, 2, 3], [1]) == metrics.Repetition(None, None) and not of([1, 2, 3], []).loops
+    assert of(list(range(20)), list(range(8))) == metrics.Repetition(0.0, pytest.approx(3 / 15))
+    loop = of([1, 2, 3] * 8, [])
+    assert loop.emitted == pytest.approx(16 / 19) and loop.loops and loop.prompt == 0.0

@@ -78,7 +78,7 @@ def measure(*, with_baseline: bool) -> dict[str, Any]:
         if with_baseline:
             comparison.warm_up()
         comparison.run()
-        return run_record(options, comparison.compared[0], decoder(bench.tokenizer))
+        return run_record(comparison.arms[0], decoder(bench.tokenizer), undrafted=comparison.undrafted)
 
 
 def gates_of(record: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,10 @@ def compare_gates(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 def compare_speed(record: dict[str, Any]) -> list[str]:
-    """The speed gate: a ratio within one run."""
+    """The speed gate: ratios within one run, of segments back to back; a run that is inconclusive breaks nothing."""
+    if record["summary"]["inconclusive"]:
+        print(f"speed is inconclusive: {record['summary']['inconclusive']}")
+        return []
     rows = [row for row in record["prompts"] if row["category"] in REPEATING]
     ratio = sum(row["baseline_decode_s"] for row in rows) / sum(row["decode_s"] for row in rows)
     if ratio >= SLOWEST_RATIO:

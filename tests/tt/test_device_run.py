@@ -63,7 +63,7 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
-    assert record["created"] and len(record["summary"]["speedup_runs"]) == 1
+    assert record["created"]
     assert all("".join(row["token_texts"]) == row["text"] for row in record["prompts"])
 
 

@@ -26,6 +26,7 @@ class RoundRecord:
     accepted: int
     emitted: int  # accepted + 1, or accepted if a stop cut the round
     tokens_per_user: int  # T of the verify forward, pending token included
+    source: str = ""  # the drafter of the first drafted token; "": nothing was drafted
     catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
     fused: bool = False  # drafted and verified in one go on the device: draft_ns is 0, verify_ns is of both
     draft_ns: int = 0
@@ -93,10 +94,28 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator if numerator is not None and denominator else None
 
 
-def speedup(decode_tps: float | None, baseline_decode_tps: float | None) -> float | None:
-    """Wall-clock: speculative / plain decode tokens per second of one run. For the same tokens, which greedy decoding
-    promises, that is plain / speculative seconds; samples differ in length."""
-    return ratio(decode_tps, baseline_decode_tps)
+LOOPS = 0.5  # of its own n-grams: a text that repeats more than this goes round in circles
+NGRAM = 6
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How much of a text stood already: the shares of its 6-grams that were emitted before, and that are the prompt's.
+    None for fewer than six tokens."""
+
+    emitted: float | None
+    prompt: float | None
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], prompt: Sequence[int]) -> Repetition:
+        grams = [tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)]
+        known = {tuple(prompt[i : i + NGRAM]) for i in range(len(prompt) - NGRAM + 1)}
+        repeated = len(grams) - len(set(grams))
+        return cls(ratio(repeated, len(grams)), ratio(sum(gram in known for gram in grams), len(grams)))
+
+    @property
+    def loops(self) -> bool:
+        return self.emitted is not None and self.emitted > LOOPS
 
 
 def acceptance_rate(rounds: Sequence[RoundRecord]) -> float | None:
@@ -137,34 +156,17 @@ class RoundModel:
     """The three numbers that decide whether speculation pays; each None where the run did not measure it."""
 
     alpha: float | None  # see alpha()
-    c: float | None  # mean draft time per drafted token, of rounds without catch-up / mean plain step of the target
-    v: float | None  # mean verify time of the rounds that drafted / mean plain decode step
+    c: float | None  # median draft time per proposed token, of rounds without catch-up / median plain step
+    v: float | None  # median verify time of the rounds that drafted / median plain step
 
     @classmethod
     def measured(cls, rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> RoundModel:
         """From the rounds of a run that are not fused, and the plain decode steps of the same run."""
-        apart = [r for r in rounds if not r.fused]
-        step = ratio(sum(step_ns), len(step_ns))
-        drafting = [r for r in apart if r.drafted]
-        usual = [r for r in apart if not r.catch_up]
-        draft = ratio(sum(r.draft_ns for r in usual), sum(r.drafted for r in usual))
-        verify = ratio(sum(r.verify_ns for r in drafting), len(drafting))
+        apart = [r for r in rounds if r.drafted and not r.fused]
+        step = median(step_ns)
+        draft = median([r.draft_ns / (r.tokens_per_user - 1) for r in apart if not r.catch_up])
+        verify = median([r.verify_ns for r in apart])
         return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))
-
-
-def predicted_from_rounds(rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> float | None:
-    """E(alpha, K) / (c*K + v), the plain decode steps that a round replaces / those that it costs, over rounds of
-    several K: the sum of E(alpha_K, K) over the rounds / the sum of what they took, in plain steps.
-
-    Each K has the alpha of its own rounds: a run that chooses K as it goes drafts far where drafts are good. A round
-    that drafted nothing emits one token and costs its verify. None if nothing was drafted, or no plain step was timed.
-    """
-    if not any(r.drafted for r in rounds):
-        return None
-    by_k = {k: [r for r in rounds if r.drafted == k] for k in {r.drafted for r in rounds}}
-    tokens = sum(len(of_k) * expected_tokens(alpha(of_k) or 0.0, k) for k, of_k in by_k.items())
-    cost_ns = sum(r.verify_ns + (r.draft_ns if r.drafted else 0) for r in rounds)
-    return ratio(tokens, ratio(cost_ns, ratio(sum(step_ns), len(step_ns))))
 
 
 def median(values: Sequence[float]) -> float | None:

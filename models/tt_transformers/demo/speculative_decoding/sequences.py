@@ -170,6 +170,13 @@ class SequenceState:
         elif len(self.tokens) == self.stop.max_seq_len:
             self.finish_reason = "max_seq_len"
 
+    def cut(self, emitted: int) -> None:
+        """Forget all emitted tokens but the first so many."""
+        del self.tokens[len(self.prompt) + emitted :]
+        for kept in (self.origins, self.sources, self.emitted_ns):
+            del kept[emitted:]
+        self.finish_reason = None
+
 
 def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
     """tokenizer.decode, as the text of one sequence (transformers declares it for batches too: a list of texts)."""

@@ -25,6 +25,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.options import Run
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.harness.verdict import bars, headline, verdict
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 # Subcommand -> the folder of its module: beside the package's tree, so a copy of this folder alone does not have it.
@@ -66,7 +67,7 @@ def run(options: RunOptions, *, show_rounds: bool, quiet: bool, json_file: Path 
         console.print("warming up both arms")
         comparison.warm_up()
         watched_run(comparison, console, None if quiet else terminal.StreamedText(console, decode))
-        record = result_file(run_record(options, comparison.compared[0], decode), bench)
+        record = result_file(run_record(comparison.arms[0], decode, undrafted=comparison.undrafted), bench)
     if json_file is not None:
         try:
             write_json(record, json_file)
@@ -84,9 +85,10 @@ def show(record: dict[str, Any], console: Any, *, show_rounds: bool = False) -> 
     if show_rounds:
         for row in record["prompts"]:
             console.print(terminal.styled("\n".join([f"{one_line(row['category'])}:", *terminal.round_lines(row)])))
-    texts = [terminal.result_table(record), terminal.verdict(record)]
+    texts = [terminal.result_table(record), ""]
     if record["summary"]["drafted"]:
-        texts += ["", terminal.rounds_table(record)]
+        texts += [terminal.rounds_table(record), ""]
+    texts += [verdict(record), "", *bars(record), "", *headline(record)]
     console.print(terminal.styled("\n".join(["", *texts])))
 
 

@@ -86,7 +86,8 @@ class Batch:
                     break
             if emitted <= accepted:  # the stop fell on a drafted token: what was drafted after it counts for nothing
                 drafted = accepted = emitted
-            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, **shared))
+            source = draft.sources[user][0] if tokens else ""
+            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, source=source, **shared))
         return events, records
 
 
@@ -143,6 +144,11 @@ class SpeculativeGenerator:
         holders = [target, self.lookahead, *([drafter] if drafter is not None else [])]
         self._turns = sorted((turns for holder in holders for turns in turns_of(holder)), key=id)
 
+    def undrafted(self) -> "SpeculativeGenerator":
+        """The same loop with nothing drafted: what it costs beside plain decoding is the loop's own."""
+        width: dict[str, Any] = {"verify_width": self.verify_width, "tokenizer": self.tokenizer}
+        return SpeculativeGenerator(self.target, num_draft_tokens=0, sampling=self.sampling, **width)
+
     def generate(
         self, request: GenerationRequest | Prompts, *, on_token: OnToken | None = None, **options: Any
     ) -> list[GenerationResult]:
@@ -168,7 +174,7 @@ class SpeculativeGenerator:
             events = self.speculative_decode_step(batch)
 
     @contextmanager
-    def _turn(self, batch: Batch, *, begins: bool = False) -> Iterator[None]:
+    def turn(self, batch: Batch, *, begins: bool = False) -> Iterator[None]:
         """Nobody else touches meanwhile what this generation uses; BadInput if another took it since this one began."""
         with ExitStack() as held:
             for turns in self._turns:
@@ -181,11 +187,21 @@ class SpeculativeGenerator:
             for turns in self._turns:
                 turns.owner = batch
 
+    def resume(self, batch: Batch) -> None:
+        """Cache all that is committed but the pending tokens anew, in both models: what a caller changed of the
+        sequences between rounds (SequenceState.cut) is then as if it had been generated."""
+        with self.turn(batch, begins=True):
+            contexts = [sequence.tokens[:-1] for sequence in batch.sequences]
+            prefilled = self.target.prefill(contexts, features=self._layers)
+            if self.drafter is not None:
+                self.drafter.start(contexts, prefilled.features)
+            self.lookahead.start(len(contexts))
+
     def prefill_both_models(self, batch: Batch) -> list[TokenEvent]:
         """Cache every prompt in the target and in the drafter; the target's prefill yields each user's first token."""
         if batch.sequences[0].origins:
             raise BadInput("this generation has begun already; make a new_batch for each")
-        with self._turn(batch, begins=True):
+        with self.turn(batch, begins=True):
             prompts = [sequence.prompt for sequence in batch.sequences]
             prefilled = self.target.prefill(prompts, features=self._layers)
             if self.sampling.greedy:
@@ -204,7 +220,7 @@ class SpeculativeGenerator:
 
     def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
         """One round for every user who has not ended: draft, verify, accept, commit."""
-        with self._turn(batch):
+        with self.turn(batch):
             start = batch.clock.now(self.target)
             draft = self.generate_draft_tokens(batch)
             fused = draft.choices is not None

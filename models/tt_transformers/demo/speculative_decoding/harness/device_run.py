@@ -6,7 +6,7 @@
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any, cast
 
@@ -18,18 +18,20 @@ from models.tt_transformers.demo.speculative_decoding.harness.comparison import 
     Comparison,
     OnToken,
     PromptComparison,
-    make_arm,
+    plain_arm,
 )
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
+from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Timed
 from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import (
     rows_correlation,
     teacher_forced,
 )
 from models.tt_transformers.demo.speculative_decoding.harness.traffic import counted
+from models.tt_transformers.demo.speculative_decoding.harness.verdict import headline, verdict
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
@@ -53,20 +55,23 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     """Baseline, pair, table, JSON, and what tt-metal's CI looks for; returns the result record (record.py). Everything
     opened is closed again.
 
-    A third arm takes turns with the pair: its own target, one row wide (K = 0). Its text must be the pair's bit for
-    bit, and its steps are what c and v are measured in: the stock target's have a sampler in them. Without a baseline
-    (options) it is the baseline, each model is loaded once, and the rows of a verify are compared with its logits.
+    Its own target, one row wide (K = 0), takes turns with the pair, segment by segment: its steps are what c and v are
+    measured in (the stock target's have a sampler in them), and each stands for a step of the stock target at its
+    position. Its text in one go must be the pair's bit for bit. Without a baseline (options) it is the baseline, each
+    model is loaded once, and the rows of a verify are compared with its logits.
     """
     plain = run_baseline(mesh_device, options) if options.with_baseline else None
     width = options.num_draft_tokens + 1
     with open_on_mesh(options, mesh_device, logits_too=plain is None) as bench:
         programs = mesh_device.num_program_cache_entries()
-        own_arm = make_arm(bench.generator(options), options, plain=True)
-        stock_arm = own_arm if plain is None else recorded_arm(plain)
-        comparison = Comparison(bench, [options], baseline=stock_arm, beside=[own_arm])
+        own_arm = plain_arm(bench.generator(options), options)
+        whole = None if plain is None else recorded_arm(plain)
+        comparison = Comparison(bench, [replace(options, with_baseline=True)], whole=whole, beside=[own_arm])
         comparison.run(lambda batch, done: logger.info(f"from prompt {done + 1} of {len(options.prompts)}"))
-        compared, own = comparison.compared[0], [repeats[0] for repeats in comparison.beside_results[0]]
-        record = result_file(run_record(options, compared, decoder(bench.tokenizer), unit=own), bench)
+        arm, own = comparison.arms[0], [repeats[0] for repeats in comparison.beside_results[0]]
+        compared, steps = arm.prompts, recorded_steps(plain or [], options.batch_size)
+        record = run_record(arm, decoder(bench.tokenizer), undrafted=comparison.undrafted, recorded=steps)
+        record = result_file(record, bench)
         record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
         record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
@@ -81,7 +86,9 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
     alone = "" if options.with_baseline else "-without-stock"
     kind = f"{options.pair}-k{options.num_draft_tokens}-b{options.batch_size}{sampled}{alone}-{options.dtype}"
-    terminal.make_console().print(terminal.styled(f"{terminal.result_table(record)}\n{terminal.verdict(record)}"))
+    terminal.make_console().print(
+        terminal.styled("\n".join([terminal.result_table(record), verdict(record), *headline(record)]))
+    )
     path = checked_output("the result", f"{RESULTS}/{kind}.json", make_folders=True)
     write_json(record, path)
     logger.info(f"written: {path}")
@@ -135,6 +142,23 @@ def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) ->
         return [known[tuple(request.token_ids)] for request in batch]
 
     return decode
+
+
+def recorded_steps(
+    results: Sequence[tuple[TokenizedPrompt, GenerationResult]], batch_size: int
+) -> dict[int, list[Timed]]:
+    """By batch: the steps of its users, who decoded together, as ping_pong.PlainTurns tells its own."""
+    found: dict[int, list[Timed]] = {}
+    for number, start in enumerate(range(0, len(results), batch_size)):
+        users = [result for _, result in results[start : start + batch_size]]
+        lengths = [len(user.step_ns) for user in users]
+        longest = users[lengths.index(max(lengths))].step_ns
+        found[number] = []
+        for index, ns in enumerate(longest):
+            live = tuple(user for user, length in enumerate(lengths) if index < length)
+            position = max(len(users[user].prompt) for user in live) + index
+            found[number].append(Timed((position // BUCKET, len(live)), ns, live))
+    return found
 
 
 def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedPrompt, GenerationResult]]:
@@ -195,7 +219,7 @@ def save_benchmark_data(record: dict[str, Any]) -> bool:
         batch_size=record["batch_size"],
         config_params={
             **{name: record[name] for name in ("draft", "drafter", "num_draft_tokens")},
-            **{name: total[name] for name in ("accepted_per_position", "alpha", "c", "v", "predicted_speedup")},
+            **{name: total[name] for name in ("accepted_per_position", "alpha", "c", "v")},
         },
     )
     return True

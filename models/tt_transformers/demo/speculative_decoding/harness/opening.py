@@ -34,6 +34,7 @@ class Bench:
     """What the arms of a run share; they run one after another, so they can share runners and drafters."""
 
     target: ModelRunner
+    plain: ModelRunner | None  # the same weights with a cache of its own; None: plain decoding shares the target's
     tokenizer: PreTrainedTokenizerBase
     draft: Drafter | None  # that a draft model or a feature draft makes
     draft_load: ModelLoad | None  # what it cost
@@ -88,9 +89,10 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
+    size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
+    size |= {"prove": options.prove, "exact": options.exact}
+
     def opened_runner(model_id: str, kept: list[int] | None = None) -> TorchModelRunner:
-        size: dict[str, Any] = {"max_seq_len": options.max_seq_len, "max_users": options.batch_size}
-        size |= {"prove": options.prove, "exact": options.exact}
         with watch_load(model_id) as watch:
             model = loading.load_weights(model_id, device=options.device, dtype=options.dtype)
             runner = TorchModelRunner(model, name=model_id, head_token_ids=kept, **size)
@@ -113,8 +115,10 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
             runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        plain = TorchModelRunner(target.model, name=options.target, **size | {"prove": False})
+        opened.callback(plain.close)
         ignored, target.ignored_settings = _ignored_settings(options, target.model), {}  # said here, once for all arms
-        yield Bench(target, tokenizer, draft, draft_load, ignored)
+        yield Bench(target, plain, tokenizer, draft, draft_load, ignored)
 
 
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
@@ -183,7 +187,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
             opened.callback(runner.close)
         target, *drafts = runners
         drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, target.tokenizer, drafter, load, _ignored_settings(options))
+        yield Bench(target, None, target.tokenizer, drafter, load, _ignored_settings(options))
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,20 @@ from typing import Any
 import torch
 
 from models.tt_transformers.demo.speculative_decoding import metrics
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import PromptComparison
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import ArmRun, PromptComparison
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord, ratio
+from models.tt_transformers.demo.speculative_decoding.harness.segments import (
+    Estimate,
+    Segment,
+    Timed,
+    against,
+    doubts,
+    estimate,
+    tails_differ,
+    undisturbed,
+)
+from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord, ratio
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
 
 SCHEMA = 1
@@ -42,9 +51,27 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _prompt_record(compared: PromptComparison) -> dict[str, Any]:
-    """One prompt: tokens of both arms, and medians over the repeats of what was timed."""
-    first, timed = compared.speculative[0], _timed(compared.speculative) | _timed(compared.baseline, "baseline_")
+class _Clock:
+    """What an arm's segments say: of all of them, of some prompts, of one user; and whether it is to be believed."""
+
+    def __init__(self, arm: ArmRun, undrafted: Sequence[Segment], recorded: dict[int, Sequence[Timed]]) -> None:
+        self.own = undisturbed(arm.segments)
+        self.segments = against(self.own, recorded) if recorded else self.own
+        self.compares = any(segment.steps for segment in self.segments)
+        same = estimate(undisturbed(undrafted)).speedup
+        self.noise = None if same is None else same - 1.0
+        self.kept = ratio(len(self.own), len(arm.segments))
+        self.doubts = doubts(kept=self.kept, noise=self.noise) if self.compares else None
+
+    def of(self, prompts: Collection[int], *, user: int | None = None, own: bool = False) -> Estimate:
+        """Without a ratio where there are doubts."""
+        found = estimate([s for s in (self.own if own else self.segments) if s.prompt in prompts], user=user)
+        return replace(found, speedup=None, low=None, high=None) if self.doubts else found
+
+
+def _prompt_record(compared: PromptComparison, clock: _Clock) -> dict[str, Any]:
+    """One prompt: tokens of both arms, and what was timed."""
+    first, found = compared.speculative[0], clock.of([compared.batch], user=compared.user)
     return {
         "prompt": compared.request.prompt.text,
         "category": compared.request.prompt.category,
@@ -52,9 +79,12 @@ def _prompt_record(compared: PromptComparison) -> dict[str, Any]:
         **{name: getattr(compared, name) for name in ("tokens", "baseline_tokens", "identical", "first_divergence")},
         "divergence_top2_gap": compared.divergence_gap,
         **{name: getattr(first, name) for name in ("finish_reason", "text", "origins", "sources")},
-        **timed,
+        "ttft_ms": metrics.median([result.ttft_ns / 1e6 for result in compared.speculative]),
+        "baseline_ttft_ms": metrics.median([result.ttft_ns / 1e6 for result in compared.baseline]),
         "target_ttft_ms": metrics.median([result.target_ttft_ns / 1e6 for result in compared.speculative]),
-        "speedup": metrics.speedup(timed["decode_tps"], timed["baseline_decode_tps"]),
+        **_figures(found, len(first.tokens) - 1),
+        "repetition": asdict(compared.repetition),
+        "loops": compared.repetition.loops,
         "rounds": len(first.rounds),
         "drafted": first.drafted,
         "accepted": first.accepted,
@@ -65,37 +95,32 @@ def _prompt_record(compared: PromptComparison) -> dict[str, Any]:
     }
 
 
-def _timed(results: Sequence[GenerationResult], prefix: str = "") -> dict[str, Any]:
-    """One arm's runs of one prompt."""
-    decode_s = metrics.median([result.decode_s for result in results])
+def _figures(found: Estimate, after_first: int) -> dict[str, float | None]:
+    """The seconds that both arms take for so many tokens, by their medians; tokens per second; the speedup."""
+    rates = {"": ratio(found.tokens, found.spec_s), "baseline_": ratio(found.tokens, found.plain_s)}
     return {
-        f"{prefix}ttft_ms": metrics.median([result.ttft_ns / 1e6 for result in results]),
-        f"{prefix}decode_s": decode_s,
-        f"{prefix}decode_s_runs": [result.decode_s for result in results],
-        f"{prefix}decode_tps": ratio(_after_first(results[:1]), decode_s),
+        **{f"{arm}decode_tps": rate for arm, rate in rates.items()},
+        **{f"{arm}decode_s": ratio(after_first, rate) for arm, rate in rates.items()},
+        **{name: getattr(found, name) for name in ("speedup", "low", "high")},
     }
 
 
-def _summary_record(
-    comparisons: Sequence[PromptComparison],
-    records: Sequence[dict[str, Any]],
-    unit: Sequence[GenerationResult] | None,
-) -> dict[str, Any]:
+def _summary_record(arm: ArmRun, records: Sequence[dict[str, Any]], clock: _Clock) -> dict[str, Any]:
     """Totals over the prompts, and what the round model (alpha, c, v) makes of them."""
-    ours, plain = [one.speculative for one in comparisons], [one.baseline for one in comparisons]
-    rounds = [r for results in ours for result in results for r in result.rounds]
-    unit = [result for results in plain for result in results] if unit is None else unit
-    steps = [step for result in unit for step in result.step_ns]
+    rounds = [r for one in arm.prompts for result in one.speculative for r in result.rounds]
     # Every round once: the users of a batch share its times.
     timed = {
         (one.batch, repeat, r.index): r
-        for one in comparisons
+        for one in arm.prompts
         for repeat, result in enumerate(one.speculative)
         for r in result.rounds
     }.values()
-    model = metrics.RoundModel.measured(rounds, steps)
+    model = metrics.RoundModel.measured(rounds, [step.ns for segment in clock.own for step in segment.steps])
     judged = [record["identical"] for record in records if record["identical"] is not None]
-    speeds = _whole_arm(comparisons, records, "") | _whole_arm(comparisons, records, "baseline_")
+    every = {one.batch for one in arm.prompts}
+    fresh = every - {one.batch for one in arm.prompts if one.repetition.loops}
+    whole, without = clock.of(every), clock.of(fresh)
+    rates = {name: [row[name] for row in records if row[name]] for name in ("decode_tps", "baseline_decode_tps")}
     return {
         "prompts": len(records),
         "identical": sum(judged) if judged else None,
@@ -103,44 +128,26 @@ def _summary_record(
         # accepted tokens by the drafter that proposed them
         "per_source": dict(Counter(source for record in records for source in record["sources"] if source)),
         "new_tokens": sum(len(record["tokens"]) for record in records),
-        **speeds,
-        "decode_tps_per_user": metrics.median([rate for rate in _rates(ours) if rate]),
-        "baseline_decode_tps_per_user": metrics.median([rate for rate in _rates(plain) if rate]),
+        **_figures(whole, sum(len(record["tokens"]) - 1 for record in records)),
+        **{f"{name}_per_user": metrics.median(of_prompts) for name, of_prompts in rates.items()},
+        "inconclusive": clock.doubts,
+        "noise_floor": clock.noise,  # of this run: plain decoding / a loop that drafts nothing, less 1
+        "kept": clock.kept,  # share of the segments
+        "tails": {"plain": whole.plain_tail, "speculative": whole.spec_tail, "differ": tails_differ(whole)},
+        "without_loops": {
+            "prompts": sum(one.batch in fresh for one in arm.prompts),
+            **{name: getattr(without, name) for name in ("speedup", "low", "high")},
+        },
+        "own_speedup": clock.of(every, own=True).speedup,  # against the pair's own target, one row wide
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "fused_rounds": sum(r.fused for r in rounds),
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
         **{name: getattr(model, name) for name in ("alpha", "c", "v")},
-        "predicted_speedup": metrics.predicted_from_rounds(rounds, steps),
-        "speedup": metrics.speedup(speeds["decode_tps"], speeds["baseline_decode_tps"]),
-        # of each repeat over all prompts, of which the rest of the record has medians
-        "speedup_runs": [metrics.speedup(*rates) for rates in zip(_rates(ours), _rates(plain))],
         "time_split": {
             f"{part}_s": sum(getattr(r, f"{part}_ns") for r in timed) / 1e9 for part in ("draft", "verify", "host")
         },
     }
-
-
-def _after_first(results: Iterable[GenerationResult]) -> int:
-    return sum(len(result.tokens) - 1 for result in results)
-
-
-def _rates(arm: Sequence[Sequence[GenerationResult]]) -> list[float | None]:
-    """Decode tokens per second and user, of each repeat of all prompts."""
-    return [ratio(_after_first(repeat), sum(result.decode_s for result in repeat)) for repeat in zip(*arm)]
-
-
-def _whole_arm(compared: Sequence[PromptComparison], records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
-    """One arm's decoding of all prompts (None: it did not run). Users of one batch decode at the same time: a batch
-    lasts as long as its slowest user."""
-    batches: dict[int, float] = {}
-    after_first = 0
-    for one, record in zip(compared, records, strict=True):
-        if (seconds := record[f"{prefix}decode_s"]) is not None:
-            batches[one.batch] = max(batches.get(one.batch, 0.0), seconds)
-            after_first += len(record[f"{prefix}tokens"]) - 1
-    decode_s = sum(batches.values()) if batches else None
-    return {f"{prefix}decode_s": decode_s, f"{prefix}decode_tps": ratio(after_first, decode_s)}
 
 
 def _acceptance(rounds: Sequence[RoundRecord]) -> dict[str, float | None]:
@@ -164,25 +171,27 @@ def _per_k(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
 
 
 def run_record(
-    options: RunOptions,
-    compared: Sequence[PromptComparison],
+    arm: ArmRun,
     decode: Decode,
     *,
-    unit: Sequence[GenerationResult] | None = None,
+    undrafted: Sequence[Segment],
+    recorded: dict[int, Sequence[Timed]] | None = None,
 ) -> dict[str, Any]:
     """One arm's whole result, ready for json; result_file() adds what is said once for a file.
 
     Args:
-        unit: whose decode steps c and v are measured in; default: the baseline's.
+        undrafted: of the same run, by a loop that drafts nothing.
+        recorded: by batch, the steps of another target that the speedup is measured against.
     """
-    prompts = [_prompt_record(one) | {"token_texts": token_texts(one.tokens, decode)} for one in compared]
+    clock = _Clock(arm, undrafted, recorded or {})
+    prompts = [_prompt_record(one, clock) | {"token_texts": token_texts(one.tokens, decode)} for one in arm.prompts]
     return {
         "schema": SCHEMA,
-        **options.settings,
-        "sampling": asdict(options.sampling),
+        **arm.options.settings,
+        "sampling": asdict(arm.options.sampling),
         "environment": environment(),
         "prompts": prompts,
-        "summary": _summary_record(compared, prompts, unit),
+        "summary": _summary_record(arm, prompts, clock),
     }
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What a user sees: streamed text, tables, the verdict in words. By rich, or plainly where it is not installed."""
+"""What a user sees: streamed text and tables. By rich, or plainly where it is not installed."""
 
 from __future__ import annotations
 
@@ -46,9 +46,14 @@ def make_console() -> Console | PlainScreen:
         return PlainScreen()
     console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal:
-        console.width = shutil.get_terminal_size((WIDTH, 24)).columns
+        console.width = screen_width()
     setattr(console, "on_broken_pipe", _raise_again)  # noqa: B010  # rich would end Python with status 1
     return console
+
+
+def screen_width() -> int:
+    """In columns."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def _raise_again() -> NoReturn:
@@ -126,7 +131,7 @@ def screen_table(title: str, columns: Sequence[Column], rows: Sequence[Row], tot
     headings = [([""] * tall + column.heading.split("\n"))[-tall:] for column in columns]
     values = [*rows, total] if total else rows
     texts = [[*heading, *map(column.cell, values)] for heading, column in zip(headings, columns)]
-    widths, screen = [max(map(cells, text)) for text in texts], shutil.get_terminal_size((WIDTH, 24)).columns
+    widths, screen = [max(map(cells, text)) for text in texts], screen_width()
     for rank in sorted({column.rank for column in columns}, reverse=True):
         kept = [i for i, column in enumerate(columns) if column.rank <= rank]
         size = sum(widths[i] + GUTTER for i in kept) - GUTTER
@@ -171,8 +176,12 @@ def result_table(record: Row) -> str:
         Column("accept-\nance", "acceptance_rate", "{:.2f}"),
         Column("tokens/\nround", "tokens_per_round", "{:.2f}"),
         Column("identical", "same"),
+        Column("loops", "around", rank=1),
     ]
-    rows = [{**row, "new_tokens": len(row["tokens"]), "same": _same(row)} for row in record["prompts"]]
+    rows = [
+        {**row, "around": "yes" if row["loops"] else "", "new_tokens": len(row["tokens"]), "same": _same(row)}
+        for row in record["prompts"]
+    ]
     names = {"category": "all, tok/s in total" if several else "all", "same": same_of_all(total)}
     totals = {**total, **names, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
     return screen_table("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
@@ -203,36 +212,3 @@ def rounds_table(record: Row) -> str:
 def figure(value: Any, form: str) -> str:
     """`form` filled with the value; "-" for None."""
     return MISSING if value is None else form.format(value)
-
-
-def verdict(record: Row) -> str:
-    """One paragraph: did speculation pay on this machine, and why."""
-    total, sentences = record["summary"], []
-    if total["speedup"] is None:
-        sentences.append("Plain decoding was not run, so whether speculation paid is not measured.")
-    else:
-        paid = "paid" if total["speedup"] > 1.0 else "did not pay"
-        took = "{decode_s:.1f} s of decoding instead of {baseline_decode_s:.1f} s for the same prompts".format(**total)
-        sentences.append(f"Speculation {paid} on this machine: {took}, {total['speedup']:.2f}x.")
-    where = "{category} at token {first_divergence}, the two best logits {divergence_top2_gap:.3f} apart"
-    parted = [where.format(**row) for row in record["prompts"] if row["identical"] is False]
-    if parted:
-        sentences.append(f"Texts part: {'; '.join(parted)}.")
-    if total["alpha"] is None:
-        return one_line(" ".join([*sentences, "Nothing was drafted."]))
-    odds = "with probability {alpha:.2f} each (alpha), {tokens_per_round:.2f} tokens per round".format(**total)
-    sentences.append(f"The {record['drafter']} drafter's tokens were accepted {odds}.")
-    if None not in (total["predicted_speedup"], total["c"]):  # no c where each draft came after rounds without one
-        cost = "A drafted token cost {c:.3f} of a plain target step (c), verifying a draft {v:.2f} (v)".format(**total)
-        sentences.append(f"{cost}; from these a speedup of {total['predicted_speedup']:.2f}x is predicted.")
-    if total.get("fused_rounds"):  # an older file's record has none
-        fused = "{fused_rounds} of {rounds} rounds drafted and verified in one go on the device".format(**total)
-        sentences.append(f"{fused}; their time counts as verify, and c and v are the other rounds'.")
-    split = total["time_split"]
-    whole = sum(split.values())
-    shares = [f"{name.removesuffix('_s')} {seconds / whole:.0%}" for name, seconds in split.items() if whole]
-    sentences.append(f"Speculative decoding time went to: {', '.join(shares) or MISSING}.")
-    if len(total["per_source"]) > 1:
-        by_drafter = [f"{name} {count}" for name, count in total["per_source"].items()]
-        sentences.append(f"Accepted tokens by drafter: {', '.join(by_drafter)}.")
-    return one_line(" ".join(sentences))

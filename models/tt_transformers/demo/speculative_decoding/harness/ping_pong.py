@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Segment ping-pong: speculative and plain decoding run the same positions back to back, in turns of a second or less.
+
+A segment: speculate until every user has emitted SEGMENT tokens; plain steps over as many positions. Orders alternate
+(AB BA AB ...). After each segment the tokens of both are compared; where they part, plain decoding's token goes on.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from models.tt_transformers.demo.speculative_decoding.acceptance import sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Segment, Timed
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
+from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import (
+    Batch,
+    OnToken,
+    Records,
+    SpeculativeGenerator,
+    TokenEvent,
+)
+
+SEGMENT = 16
+
+
+@dataclass
+class Busy:
+    """Time spent in parts of a segment."""
+
+    wall_ns: int = 0
+    cpu_ns: int = 0
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter_ns(), time.process_time_ns()
+        yield
+        self.wall_ns += time.perf_counter_ns() - wall
+        self.cpu_ns += time.process_time_ns() - cpu
+
+    @property
+    def share(self) -> float:
+        return self.cpu_ns / self.wall_ns if self.wall_ns else 1.0
+
+
+class PlainTurns:
+    """Plain decoding that can be stopped and continued: the baseline, one token per user and forward.
+
+    Args:
+        generator: whose target, sampling and width of a forward it has.
+        runner: with the target's weights and a cache of its own; None: the target itself, whose cache is addressed by
+            position, so that both arms may write it in turns; what one arm spoils there, both see.
+    """
+
+    def __init__(self, generator: SpeculativeGenerator, runner: ModelRunner | None = None) -> None:
+        self.runner, self.shared = runner or generator.target, runner is None
+        self.sampling, self.width = generator.sampling, generator.verify_width
+        self.sequences: list[SequenceState] = []
+        self.ttft_ns = 0
+
+    def start(self, batch: Batch) -> None:
+        """The prompts of a generation that has just been prefilled, and with it each user's first token."""
+        self.sequences = [SequenceState(prompt=list(s.prompt), stop=s.stop) for s in batch.sequences]
+        self.generators = [torch.Generator().manual_seed(g.initial_seed()) for g in batch.generators]
+        self.ttft_ns, firsts = batch.target_ttft_ns, [s.tokens[-1] for s in batch.sequences]
+        self.steps: list[list[int]] = [[] for _ in self.sequences]
+        if not self.shared:
+            clock = RunClock()
+            rows = self.runner.prefill([s.prompt for s in self.sequences]).values
+            firsts = [self._choose(user, row) for user, row in enumerate(rows)]
+            self.ttft_ns = clock.now(self.runner)
+        for sequence, token in zip(self.sequences, firsts, strict=True):
+            sequence.commit(token, "prefill", "", self.ttft_ns)
+
+    def run(self, count: int, told: Sequence[Sequence[int]] | None = None) -> list[Timed]:
+        """At most `count` steps of every user who has not ended. `told`: whole texts that are decoded again instead of
+        its own choices (samples)."""
+        timed: list[Timed] = []
+        clock = RunClock()
+        before = clock.now(self.runner)
+        while len(timed) < count and (live := tuple(u for u, s in enumerate(self.sequences) if not s.finished)):
+            pending = [s.pending_position for s in self.sequences]
+            positions = [at if user in live else IDLE for user, at in enumerate(pending)]
+            lengths = [min(self.width, self.runner.max_seq_len - max(at, 0)) for at in positions]
+            tokens = torch.tensor([[s.tokens[-1]] * max(lengths) for s in self.sequences])
+            greedy = self.sampling.greedy
+            rows = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=greedy).values
+            chosen = {user: self._choose(user, rows[user, 0]) for user in live}
+            now = clock.now(self.runner)
+            for user, token in chosen.items():
+                text = told[user] if told else ()
+                at = pending[user] + 1
+                self.sequences[user].commit(text[at] if at < len(text) else token, "plain", "", now)
+                self.steps[user].append(now - before)
+            timed.append(Timed((max(pending[user] for user in live) // BUCKET, len(live)), now - before, live))
+            before = now
+        return timed
+
+    def _choose(self, user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
+        if self.sampling.greedy:
+            return int(row.argmax()) if row.is_floating_point() else int(row)
+        return sample(to_probabilities(row, self.sampling).cpu(), self.generators[user])
+
+    def results(self) -> list[GenerationResult]:
+        return [
+            GenerationResult.of(sequence, target_ttft_ns=self.ttft_ns, step_ns=step_ns, decode=sequence.stop.decode)
+            for sequence, step_ns in zip(self.sequences, self.steps, strict=True)
+        ]
+
+
+@dataclass
+class Game:
+    """One generation by both arms: what each wrote, where they parted, and its segments."""
+
+    speculative: list[GenerationResult] = field(default_factory=list)
+    plain: list[GenerationResult] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    parted: list[tuple[int, int]] = field(default_factory=list)  # (user, index of the emitted token)
+
+
+def play(
+    generator: SpeculativeGenerator,
+    plain: PlainTurns | None,
+    request: GenerationRequest,
+    *,
+    number: int = 0,
+    on_token: OnToken | None = None,
+) -> Game:
+    """Generate for all prompts of the request together, in turns with plain decoding (None: without).
+
+    `number`: the batch's, by which its segments are known. `on_token` is called outside the clocks; at a token where the
+    arms part it has seen the speculative arm's.
+    """
+    game, batch = Game(), generator.new_batch(request)
+
+    def show(events: Sequence[TokenEvent]) -> None:
+        with batch.clock.paused():
+            for event in events if on_token is not None else ():
+                on_token(event)
+
+    show(generator.prefill_both_models(batch))
+    if plain is not None:
+        with generator.turn(batch):
+            plain.start(batch)
+    while not all(sequence.finished for sequence in batch.sequences):
+        segment = _segment(generator, plain, batch, number, show, plain_first=len(game.segments) % 2 == 1)
+        game.segments.append(segment)
+        if plain is not None and generator.sampling.greedy:
+            game.parted += _agree(generator, plain, batch)
+    if plain is not None:
+        game.plain = plain.results()
+    game.speculative = generator.results(batch)
+    return game
+
+
+def _segment(
+    generator: SpeculativeGenerator,
+    plain: PlainTurns | None,
+    batch: Batch,
+    number: int,
+    show: Callable[[Sequence[TokenEvent]], None],
+    *,
+    plain_first: bool,
+) -> Segment:
+    """One segment. Samples differ between the arms, so there plain decoding decodes the speculative text again, after
+    it; of several users, who emit at different speeds, it takes as many steps as they emitted tokens on average."""
+    told = None if generator.sampling.greedy else [s.tokens for s in batch.sequences]
+    steps: list[Timed] = []
+    busy, plainly_busy = Busy(), Busy()
+
+    def decode_plainly(count: int) -> None:
+        if plain is not None and count > 0:
+            with batch.clock.paused(), generator.turn(batch), plainly_busy.watch():
+                steps.extend(plain.run(count, told))
+
+    if plain_first and told is None:
+        decode_plainly(SEGMENT)
+    live, done = [user for user, s in enumerate(batch.sequences) if not s.finished], len(batch.rounds)
+    before = [len(s.origins) for s in batch.sequences]
+    while any(not s.finished and len(s.origins) < before[u] + SEGMENT for u, s in enumerate(batch.sequences)):
+        with busy.watch():
+            events = generator.speculative_decode_step(batch)
+        show(events)
+    emitted = tuple(len(s.origins) - count for s, count in zip(batch.sequences, before, strict=True))
+    rest = batch.sequences[0].stop.max_seq_len  # of steps: all there are
+    over = all(s.finished for s in batch.sequences)
+    decode_plainly(rest if over else round(sum(emitted) / len(live)) - len(steps))
+    return Segment(
+        prompt=number,
+        tokens=emitted,
+        steps=tuple(steps),
+        rounds=tuple(map(_timed, batch.rounds[done:])),
+        plain_share=plainly_busy.share,
+        share=busy.share,
+    )
+
+
+def _timed(records: Records) -> Timed:
+    """A round, with all that its duration depends on."""
+    live = {user: record for user, record in enumerate(records) if record is not None}
+    first = next(iter(live.values()))
+    drafters = frozenset(record.source for record in live.values() if record.drafted)
+    kind = (first.tokens_per_user, drafters, first.catch_up, first.fused, len(live))
+    return Timed(kind, first.total_ns, tuple(live))
+
+
+def _agree(generator: SpeculativeGenerator, plain: PlainTurns, batch: Batch) -> list[tuple[int, int]]:
+    """Where the arms part, (user, index of the emitted token): both go on from plain decoding's token."""
+    parted = []
+    for user, (ours, theirs) in enumerate(zip(batch.sequences, plain.sequences, strict=True)):
+        both = enumerate(zip(ours.emitted, theirs.emitted))
+        if (index := next((i for i, (one, other) in both if one != other), None)) is not None:
+            token = theirs.emitted[index]
+            parted.append((user, index))
+            for sequence in (ours, theirs):
+                at_ns = sequence.emitted_ns[index]
+                sequence.cut(index)
+                sequence.commit(token, "plain", "", at_ns)
+    if parted:
+        with batch.clock.paused():
+            generator.resume(batch)
+    return parted
