@@ -4,7 +4,7 @@
 """A speedup predicted before it is measured: alpha from the odd prompts of a run, c and v from steps timed alone, held
 against what the even prompts gave.
 
-    sum over rounds of E(alpha_K, K)  /  sum over rounds of (v_K + c * K)        K and alpha_K of the odd prompts' rounds
+    sum over rounds of E(alpha_K, K)  /  sum over rounds of (v_K + c * K)      (K, alpha_K: the odd prompts' rounds)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def isolated(bench: Bench, arm: ArmRun) -> Costs:
 def _draft_ns(bench: Bench, arm: ArmRun, k: int) -> float:
     """Of one proposed token: what drafting k costs in the middle of each odd prompt's text / what was proposed."""
     generator = bench.generator(replace(arm.options, lookahead="fixed", num_draft_tokens=k))
-    spent = proposed = 0
+    spent, proposed = 0.0, 0
     for one in arm.prompts[::2]:
         text = [*one.request.token_ids, *one.tokens[: len(one.tokens) // 2]]
         durations = []

@@ -134,15 +134,16 @@ def play(
 ) -> Game:
     """Generate for all prompts of the request together, in turns with plain decoding (None: without).
 
-    `number`: the batch's, by which its segments are known. `on_token` is called outside the clocks; at a token where the
-    arms part it has seen the speculative arm's.
+    `number`: the batch's, by which its segments are known. `on_token` is called outside the clocks; where
+    the arms part it has seen the speculative arm's token.
     """
     game, batch = Game(), generator.new_batch(request)
 
     def show(events: Sequence[TokenEvent]) -> None:
         with batch.clock.paused():
-            for event in events if on_token is not None else ():
-                on_token(event)
+            for event in events:
+                if on_token is not None:
+                    on_token(event)
 
     show(generator.prefill_both_models(batch))
     if plain is not None:

@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -54,7 +54,7 @@ def environment() -> dict[str, Any]:
 class _Clock:
     """What an arm's segments say: of all of them, of some prompts, of one user; and whether it is to be believed."""
 
-    def __init__(self, arm: ArmRun, undrafted: Sequence[Segment], recorded: dict[int, Sequence[Timed]]) -> None:
+    def __init__(self, arm: ArmRun, undrafted: Sequence[Segment], recorded: Mapping[int, Sequence[Timed]]) -> None:
         self.own = undisturbed(arm.segments)
         self.segments = against(self.own, recorded) if recorded else self.own
         self.compares = any(segment.steps for segment in self.segments)
@@ -175,7 +175,7 @@ def run_record(
     decode: Decode,
     *,
     undrafted: Sequence[Segment],
-    recorded: dict[int, Sequence[Timed]] | None = None,
+    recorded: Mapping[int, Sequence[Timed]] | None = None,
 ) -> dict[str, Any]:
     """One arm's whole result, ready for json; result_file() adds what is said once for a file.
 

@@ -11,7 +11,7 @@ A stall of the machine moves a sum and hardly a median, and what slows the machi
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -71,7 +71,7 @@ def undisturbed(segments: Sequence[Segment]) -> list[Segment]:
     return [s for s in segments if s.plain_share >= least[0] and s.share >= least[1]]
 
 
-def against(segments: Sequence[Segment], recorded: dict[int, Sequence[Timed]]) -> list[Segment]:
+def against(segments: Sequence[Segment], recorded: Mapping[int, Sequence[Timed]]) -> list[Segment]:
     """The segments with another target's steps, of an earlier run of the same prompts, in place of their plain ones: of
     each the median of its kind. `recorded`: by prompt."""
     typical = {prompt: median(step.ns for step in steps) for prompt, steps in recorded.items() if steps}
@@ -94,8 +94,9 @@ def estimate(segments: Sequence[Segment], *, user: int | None = None) -> Estimat
     chances = _draws([segment.prompt for segment in segments])
     plain, spec = (_Total(segments, part, chances, user) for part in (lambda s: s.steps, lambda s: s.rounds))
     ratios = plain.sums / spec.sums if plain.raw and spec.raw else None
-    several = ratios is not None and len(segments) > len({segment.prompt for segment in segments})
-    low, high = torch.quantile(ratios[1:], ratios.new_tensor(INTERVAL)).tolist() if several else (None, None)
+    low = high = None
+    if ratios is not None and len(segments) > len({segment.prompt for segment in segments}):
+        low, high = torch.quantile(ratios[1:], ratios.new_tensor(INTERVAL)).tolist()
     return Estimate(
         tokens=sum(sum(s.tokens) if user is None else s.tokens[user] for s in segments),
         plain_s=plain.seconds,
@@ -153,7 +154,7 @@ class _Total:
 
 
 def _medians(durations: Tensor, upto: Tensor) -> Tensor:
-    """Of sorted durations [n] that count as often as `upto` [draws, n] adds up to: the mean of the middle one or two."""
+    """Of sorted durations [n], counted as often as `upto` [draws, n] adds up to: the mean of the middle one or two."""
     total = upto[:, -1:]
     low = torch.searchsorted(upto, (total + 1).div(2, rounding_mode="floor").clamp(min=1.0))
     high = torch.searchsorted(upto, total.div(2, rounding_mode="floor") + 1.0)
@@ -162,8 +163,8 @@ def _medians(durations: Tensor, upto: Tensor) -> Tensor:
 
 
 def doubts(*, kept: float | None, noise: float | None) -> str | None:
-    """Why a run's ratio is no result; None if it is one. `kept`: the share of segments that are undisturbed; `noise`: by
-    how much two arms that do the same differed."""
+    """Why a run's ratio is no result; None if it is one. `kept`: the share of undisturbed segments; `noise`: by how much
+    two arms that do the same differed."""
     if kept is not None and kept < KEPT:
         return f"in {1 - kept:.0%} of the segments something else had the processor; {1 - KEPT:.0%} is the limit"
     if noise is None:
