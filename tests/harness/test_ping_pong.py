@@ -12,9 +12,10 @@ from support.tiny import greedy_by_recomputation
 from models.tt_transformers.demo.speculative_decoding import acceptance
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, PlainTurns, play
+from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, play
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -27,9 +28,9 @@ def game(drafter, prompts=(PROMPT,), *, target=None, shared=False, k=4, sampling
     users = len(prompts)
     target = target or runner(TorchModelRunner, users=users)
     generator = SpeculativeGenerator(target, drafter, num_draft_tokens=k, sampling=sampling, tokenizer=Letters())
-    plain = PlainTurns(generator, None if shared else runner(TorchModelRunner, users=users))
+    plainly = target if shared else runner(TorchModelRunner, users=users)
     request = GenerationRequest(prompts=prompts, **({"max_new_tokens": LIMIT} | limits))
-    return play(generator, plain, request, number=7)
+    return play(generator, request, plainly=plainly, number=7)
 
 
 def often_right():
@@ -63,11 +64,11 @@ def test_both_run_the_same_positions_in_segments():
 
 def test_orders_alternate(monkeypatch):
     log = []
-    step, run = SpeculativeGenerator.speculative_decode_step, PlainTurns.run
+    step, run = SpeculativeGenerator.speculative_decode_step, PlainDecoder.run
     monkeypatch.setattr(
         SpeculativeGenerator, "speculative_decode_step", lambda self, batch: log.append("s") or step(self, batch)
     )
-    monkeypatch.setattr(PlainTurns, "run", lambda self, *a: log.append("p") or run(self, *a))
+    monkeypatch.setattr(PlainDecoder, "run", lambda self, *a, **o: log.append("p") or run(self, *a, **o))
     game(often_right(), max_new_tokens=70)
     turns = "".join(one for i, one in enumerate(log) if i == 0 or log[i - 1] != one)
     assert turns == "spspspsp"  # s p | p s p | s p | p s p: plain runs twice where it is first, the rest afterwards
@@ -143,7 +144,7 @@ def test_tokens_are_shown_as_they_come_and_outside_the_clocks():
     seen = []
     generator = SpeculativeGenerator(runner(TorchModelRunner), often_right(), tokenizer=Letters())
     request = GenerationRequest(prompts=[PROMPT], max_new_tokens=20)
-    played = play(generator, None, request, on_token=lambda event: seen.append(event.token))
+    played = play(generator, request, on_token=lambda event: seen.append(event.token))
     assert seen == played.speculative[0].tokens == text()[:20]
     assert played.plain == [] and all(segment.steps == () for segment in played.segments)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +14,90 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+
+
+@dataclass(frozen=True)
+class PlainStep:
+    """One forward of one token for each of some users."""
+
+    ns: int
+    users: tuple[int, ...]
+    position: int  # the farthest of theirs
+
+
+class PlainDecoder:
+    """Plain decoding that can be stopped and continued.
+
+    Args:
+        runner: the target.
+        seeds: one per user; default sampling.seed + user.
+        width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away,
+            so that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        sequences: Sequence[SequenceState],
+        *,
+        sampling: SamplingParams = SamplingParams(),
+        seeds: Sequence[int] | None = None,
+        width: int = 1,
+    ) -> None:
+        self.runner, self.sequences, self.sampling, self.width = runner, sequences, sampling, width
+        seeds = [sampling.seed + user for user in range(len(sequences))] if seeds is None else seeds
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._ttft_ns, self._steps = 0, [[] for _ in sequences]  # type: ignore[var-annotated]
+
+    def prefill(self) -> None:
+        """Cache the prompts and choose each user's first token."""
+        clock = RunClock()
+        logits = self.runner.prefill([sequence.prompt for sequence in self.sequences]).values
+        self.begin([self._choose(user, row) for user, row in enumerate(logits)], clock.now(self.runner))
+
+    def begin(self, first: Sequence[int], ttft_ns: int) -> None:
+        """Go on from first tokens that a prefill of the runner gave after so long."""
+        self._ttft_ns = ttft_ns
+        for sequence, token in zip(self.sequences, first, strict=True):
+            sequence.commit(token, "prefill", "", ttft_ns)
+
+    def run(self, count: int, *, told: Sequence[Sequence[int]] | None = None) -> list[PlainStep]:
+        """At most `count` steps of every user who has not ended. `told`: texts (prompts and all) that are decoded again
+        instead of its own choices, as far as they go."""
+        done: list[PlainStep] = []
+        clock = RunClock()
+        before = clock.now(self.runner)
+        while len(done) < count and (live := tuple(u for u, s in enumerate(self.sequences) if not s.finished)):
+            positions = [s.pending_position if user in live else IDLE for user, s in enumerate(self.sequences)]
+            room = (s.stop.max_seq_len - max(at, 0) for s, at in zip(self.sequences, positions, strict=True))
+            lengths = [min(self.width, most) for most in room]
+            pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in self.sequences])
+            greedy = self.sampling.greedy
+            rows = self.runner.forward(pending, positions, lengths=lengths, argmax_only=greedy).values
+            chosen = {user: self._choose(user, rows[user, 0]) for user in live}
+            now = clock.now(self.runner)
+            for user, token in chosen.items():
+                known = told[user][positions[user] + 1 : positions[user] + 2] if told else ()
+                emitted_ns = self.sequences[user].emitted_ns[-1] + now - before
+                self.sequences[user].commit(known[0] if known else token, "plain", "", emitted_ns)
+                self._steps[user].append(now - before)
+            done.append(PlainStep(now - before, live, max(positions)))
+            before = now
+        return done
+
+    def _choose(self, user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
+        if not row.is_floating_point():
+            return int(row)
+        if self.sampling.greedy:
+            return int(row.argmax())
+        return sample(to_probabilities(row, self.sampling).cpu(), self._generators[user])
+
+    def results(self) -> list[GenerationResult]:
+        """One per user; step_ns is the duration of each decode step that the user took part in."""
+        return [
+            GenerationResult.of(s, target_ttft_ns=self._ttft_ns, step_ns=step_ns, decode=s.stop.decode)
+            for s, step_ns in zip(self.sequences, self._steps, strict=True)
+        ]
 
 
 def decode_plainly(
@@ -29,45 +114,12 @@ def decode_plainly(
     Args:
         prompts: token ids, one list per user.
         stop: the conditions that the speculative arm has, of all users or one per user.
-        seeds: one per user; default sampling.seed + user.
-        width: rows per user and forward; more than 1 repeats the pending token into rows whose results are thrown away,
-            so that the kernels are those of a verify of this width (see SpeculativeGenerator's verify_width).
-
-    Returns:
-        One result per prompt; step_ns is the duration of each decode step that the user took part in.
+        seeds, width: see PlainDecoder.
     """
     stops = [stop] * len(prompts) if isinstance(stop, StopConditions) else stop
     sequences = [SequenceState(prompt=list(prompt), stop=own) for prompt, own in zip(prompts, stops, strict=True)]
-    seeds = [sampling.seed + user for user in range(len(prompts))] if seeds is None else seeds
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    steps: list[list[int]] = [[] for _ in prompts]
-
-    def choose(user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
-        if not row.is_floating_point():
-            return int(row)
-        if sampling.greedy:
-            return int(row.argmax())
-        return sample(to_probabilities(row, sampling).cpu(), generators[user])
-
     with target.turns.lock:  # nobody else's generation begins meanwhile
-        clock = RunClock()
-        logits = target.prefill(prompts).values
-        first = [choose(user, row) for user, row in enumerate(logits)]
-        ttft_ns = before = clock.now(target)
-        for sequence, token in zip(sequences, first, strict=True):
-            sequence.commit(token, "prefill", "", ttft_ns)
-        while not all(sequence.finished for sequence in sequences):
-            positions = [IDLE if s.finished else s.pending_position for s in sequences]
-            lengths = [min(width, s.stop.max_seq_len - max(at, 0)) for s, at in zip(sequences, positions, strict=True)]
-            pending = torch.tensor([[s.tokens[-1]] * max(lengths) for s in sequences])
-            rows = target.forward(pending, positions, lengths=lengths, argmax_only=sampling.greedy).values
-            chosen = {user: choose(user, rows[user, 0]) for user, s in enumerate(sequences) if not s.finished}
-            now = clock.now(target)
-            for user, token in chosen.items():
-                sequences[user].commit(token, "plain", "", now)
-                steps[user].append(now - before)
-            before = now
-    return [
-        GenerationResult.of(sequence, target_ttft_ns=ttft_ns, step_ns=step_ns, decode=sequence.stop.decode)
-        for sequence, step_ns in zip(sequences, steps, strict=True)
-    ]
+        decoder = PlainDecoder(target, sequences, sampling=sampling, seeds=seeds, width=width)
+        decoder.prefill()
+        decoder.run(max(own.max_seq_len for own in stops))
+    return decoder.results()

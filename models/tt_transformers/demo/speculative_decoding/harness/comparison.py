@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
-from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, Game, PlainTurns, play
+from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, Game, play
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.segments import Segment
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, Repetition
@@ -176,9 +176,9 @@ class Comparison:
         on_token: OnToken | None = None,
     ) -> Game:
         prompts, stops = [prompt.token_ids for prompt in batch], self.options.stop_strings
-        plain = PlainTurns(generator, self.bench.plain) if self.options.with_baseline else None
+        plainly = self.bench.plain if self.options.with_baseline else None
         request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=stops)
-        return play(generator, plain, request, number=number, on_token=on_token)
+        return play(generator, request, plainly=plainly, number=number, on_token=on_token)
 
     def _compared(
         self,

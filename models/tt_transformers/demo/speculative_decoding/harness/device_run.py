@@ -147,7 +147,7 @@ def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) ->
 def recorded_steps(
     results: Sequence[tuple[TokenizedPrompt, GenerationResult]], batch_size: int
 ) -> dict[int, list[Timed]]:
-    """By batch: the steps of its users, who decoded together, as ping_pong.PlainTurns tells its own."""
+    """By batch: the steps of its users, who decoded together, timed as ping_pong.py times its own."""
     found: dict[int, list[Timed]] = {}
     for number, start in enumerate(range(0, len(results), batch_size)):
         users = [result for _, result in results[start : start + batch_size]]

@@ -34,7 +34,7 @@ class Bench:
     """What the arms of a run share; they run one after another, so they can share runners and drafters."""
 
     target: ModelRunner
-    plain: ModelRunner | None  # the same weights with a cache of its own; None: plain decoding shares the target's
+    plain: ModelRunner  # the target's weights with a cache of their own, where there is room; else the target itself
     tokenizer: PreTrainedTokenizerBase
     draft: Drafter | None  # that a draft model or a feature draft makes
     draft_load: ModelLoad | None  # what it cost
@@ -187,7 +187,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
             opened.callback(runner.close)
         target, *drafts = runners
         drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, None, target.tokenizer, drafter, load, _ignored_settings(options))
+        yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options))
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-import torch
-
-from models.tt_transformers.demo.speculative_decoding.acceptance import sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Segment, Timed
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock
+from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
+from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import (
     Batch,
@@ -49,71 +48,6 @@ class Busy:
         return self.cpu_ns / self.wall_ns if self.wall_ns else 1.0
 
 
-class PlainTurns:
-    """Plain decoding that can be stopped and continued: the baseline, one token per user and forward.
-
-    Args:
-        generator: whose target, sampling and width of a forward it has.
-        runner: with the target's weights and a cache of its own; None: the target itself, whose cache is addressed by
-            position, so that both arms may write it in turns; what one arm spoils there, both see.
-    """
-
-    def __init__(self, generator: SpeculativeGenerator, runner: ModelRunner | None = None) -> None:
-        self.runner, self.shared = runner or generator.target, runner is None
-        self.sampling, self.width = generator.sampling, generator.verify_width
-        self.sequences: list[SequenceState] = []
-        self.ttft_ns = 0
-
-    def start(self, batch: Batch) -> None:
-        """The prompts of a generation that has just been prefilled, and with it each user's first token."""
-        self.sequences = [SequenceState(prompt=list(s.prompt), stop=s.stop) for s in batch.sequences]
-        self.generators = [torch.Generator().manual_seed(g.initial_seed()) for g in batch.generators]
-        self.ttft_ns, firsts = batch.target_ttft_ns, [s.tokens[-1] for s in batch.sequences]
-        self.steps: list[list[int]] = [[] for _ in self.sequences]
-        if not self.shared:
-            clock = RunClock()
-            rows = self.runner.prefill([s.prompt for s in self.sequences]).values
-            firsts = [self._choose(user, row) for user, row in enumerate(rows)]
-            self.ttft_ns = clock.now(self.runner)
-        for sequence, token in zip(self.sequences, firsts, strict=True):
-            sequence.commit(token, "prefill", "", self.ttft_ns)
-
-    def run(self, count: int, told: Sequence[Sequence[int]] | None = None) -> list[Timed]:
-        """At most `count` steps of every user who has not ended. `told`: whole texts that are decoded again instead of
-        its own choices (samples)."""
-        timed: list[Timed] = []
-        clock = RunClock()
-        before = clock.now(self.runner)
-        while len(timed) < count and (live := tuple(u for u, s in enumerate(self.sequences) if not s.finished)):
-            pending = [s.pending_position for s in self.sequences]
-            positions = [at if user in live else IDLE for user, at in enumerate(pending)]
-            lengths = [min(self.width, self.runner.max_seq_len - max(at, 0)) for at in positions]
-            tokens = torch.tensor([[s.tokens[-1]] * max(lengths) for s in self.sequences])
-            greedy = self.sampling.greedy
-            rows = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=greedy).values
-            chosen = {user: self._choose(user, rows[user, 0]) for user in live}
-            now = clock.now(self.runner)
-            for user, token in chosen.items():
-                text = told[user] if told else ()
-                at = pending[user] + 1
-                self.sequences[user].commit(text[at] if at < len(text) else token, "plain", "", now)
-                self.steps[user].append(now - before)
-            timed.append(Timed((max(pending[user] for user in live) // BUCKET, len(live)), now - before, live))
-            before = now
-        return timed
-
-    def _choose(self, user: int, row: torch.Tensor) -> int:  # [V] logits, or an argmax id
-        if self.sampling.greedy:
-            return int(row.argmax()) if row.is_floating_point() else int(row)
-        return sample(to_probabilities(row, self.sampling).cpu(), self.generators[user])
-
-    def results(self) -> list[GenerationResult]:
-        return [
-            GenerationResult.of(sequence, target_ttft_ns=self.ttft_ns, step_ns=step_ns, decode=sequence.stop.decode)
-            for sequence, step_ns in zip(self.sequences, self.steps, strict=True)
-        ]
-
-
 @dataclass
 class Game:
     """One generation by both arms: what each wrote, where they parted, and its segments."""
@@ -126,16 +60,19 @@ class Game:
 
 def play(
     generator: SpeculativeGenerator,
-    plain: PlainTurns | None,
     request: GenerationRequest,
     *,
+    plainly: ModelRunner | None = None,
     number: int = 0,
     on_token: OnToken | None = None,
 ) -> Game:
-    """Generate for all prompts of the request together, in turns with plain decoding (None: without).
+    """Generate for all prompts of the request together, in turns with plain decoding.
 
-    `number`: the batch's, by which its segments are known. `on_token` is called outside the clocks; where
-    the arms part it has seen the speculative arm's token.
+    Args:
+        plainly: the target's weights with a cache of their own. The target itself: both arms write one cache, which is
+            addressed by position; what one arm spoils there, both see. None: no plain decoding.
+        number: the batch's, by which its segments are known.
+        on_token: called outside the clocks; where the arms part it has seen the speculative arm's token.
     """
     game, batch = Game(), generator.new_batch(request)
 
@@ -146,9 +83,7 @@ def play(
                     on_token(event)
 
     show(generator.prefill_both_models(batch))
-    if plain is not None:
-        with generator.turn(batch):
-            plain.start(batch)
+    plain = None if plainly is None else _begun(generator, batch, plainly)
     while not all(sequence.finished for sequence in batch.sequences):
         segment = _segment(generator, plain, batch, number, show, plain_first=len(game.segments) % 2 == 1)
         game.segments.append(segment)
@@ -160,9 +95,22 @@ def play(
     return game
 
 
+def _begun(generator: SpeculativeGenerator, batch: Batch, plainly: ModelRunner) -> PlainDecoder:
+    """Plain decoding of the batch's prompts, under its conditions and with its seeds, after their first tokens."""
+    sequences = [SequenceState(prompt=list(s.prompt), stop=s.stop) for s in batch.sequences]
+    seeds = [generator.initial_seed() for generator in batch.generators]
+    how: dict[str, Any] = {"sampling": generator.sampling, "seeds": seeds, "width": generator.verify_width}
+    plain = PlainDecoder(plainly, sequences, **how)
+    if plainly is generator.target:  # which was prefilled just now
+        plain.begin([s.tokens[-1] for s in batch.sequences], batch.target_ttft_ns)
+    else:
+        plain.prefill()
+    return plain
+
+
 def _segment(
     generator: SpeculativeGenerator,
-    plain: PlainTurns | None,
+    plain: PlainDecoder | None,
     batch: Batch,
     number: int,
     show: Callable[[Sequence[TokenEvent]], None],
@@ -178,7 +126,8 @@ def _segment(
     def decode_plainly(count: int) -> None:
         if plain is not None and count > 0:
             with batch.clock.paused(), generator.turn(batch), plainly_busy.watch():
-                steps.extend(plain.run(count, told))
+                done = plain.run(count, told=told)
+            steps.extend(Timed((step.position // BUCKET, len(step.users)), step.ns, step.users) for step in done)
 
     if plain_first and told is None:
         decode_plainly(SEGMENT)
@@ -211,7 +160,7 @@ def _timed(records: Records) -> Timed:
     return Timed(kind, first.total_ns, tuple(live))
 
 
-def _agree(generator: SpeculativeGenerator, plain: PlainTurns, batch: Batch) -> list[tuple[int, int]]:
+def _agree(generator: SpeculativeGenerator, plain: PlainDecoder, batch: Batch) -> list[tuple[int, int]]:
     """Where the arms part, (user, index of the emitted token): both go on from plain decoding's token."""
     parted = []
     for user, (ours, theirs) in enumerate(zip(batch.sequences, plain.sequences, strict=True)):

@@ -55,13 +55,13 @@ class _Clock:
     """What an arm's segments say: of all of them, of some prompts, of one user; and whether it is to be believed."""
 
     def __init__(self, arm: ArmRun, undrafted: Sequence[Segment], recorded: Mapping[int, Sequence[Timed]]) -> None:
-        self.own = undisturbed(arm.segments)
-        self.segments = against(self.own, recorded) if recorded else self.own
-        self.compares = any(segment.steps for segment in self.segments)
-        same = estimate(undisturbed(undrafted)).speedup
+        kept, same = undisturbed(arm.segments), estimate(undisturbed(undrafted)).speedup
         self.noise = None if same is None else same - 1.0
-        self.kept = ratio(len(self.own), len(arm.segments))
-        self.doubts = doubts(kept=self.kept, noise=self.noise) if self.compares else None
+        self.kept = ratio(len(kept), len(arm.segments))
+        compares = any(segment.steps for segment in arm.segments)
+        self.doubts = doubts(kept=self.kept, noise=self.noise) if compares else None
+        self.own = arm.segments if self.doubts else kept
+        self.segments = against(self.own, recorded) if recorded else self.own
 
     def of(self, prompts: Collection[int], *, user: int | None = None, own: bool = False) -> Estimate:
         """Without a ratio where there are doubts."""

@@ -163,7 +163,7 @@ def _medians(durations: Tensor, upto: Tensor) -> Tensor:
 
 
 def doubts(*, kept: float | None, noise: float | None) -> str | None:
-    """Why a run's ratio is no result; None if it is one. `kept`: the share of undisturbed segments; `noise`: by how much
+    """Why a run's ratio is no result; None if it is one. `kept`: the share of undisturbed segments; `noise`: how much
     two arms that do the same differed."""
     if kept is not None and kept < KEPT:
         return f"in {1 - kept:.0%} of the segments something else had the processor; {1 - KEPT:.0%} is the limit"
