@@ -23,8 +23,8 @@ NAMES = 20  # columns of the picture's names
 
 def worth(value: float | None, noise: float | None) -> str:
     """A speedup with no more decimals than the run's noise floor leaves it; "-" for None."""
-    unsure = 2 * abs(value or 0.0) * abs(noise or 0.0)
-    decimals = min(2, max(0, -math.floor(math.log10(unsure)))) if unsure else 2
+    unsure = abs(value or 0.0) * abs(noise or 0.0)
+    decimals = min(2, max(0, math.floor(-math.log10(unsure)))) if unsure else 2
     return figure(value, f"{{:.{decimals}f}}x")
 
 
