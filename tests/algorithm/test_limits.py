@@ -69,7 +69,7 @@ def test_max_seq_len_inside_a_round(kind, room, texts):
 @pytest.mark.parametrize("kind", KINDS)
 def test_thirty_one_draft_tokens(kind, texts):
     generator = SpeculativeGenerator(runner(), drafters(1)[kind](), num_draft_tokens=31)
-    for prompt, text in [(prompt, text) for prompt, text in zip(PROMPTS, texts) if len(text) == 64][:5]:
+    for prompt, text in [(prompt, text) for prompt, text in zip(PROMPTS, texts) if len(text) == 64][:3]:
         assert generator.generate([prompt], max_new_tokens=64)[0].tokens == list(text)
 
 

@@ -119,9 +119,9 @@ class TestThroughTheCommandLine:
 
     @pytest.mark.slow
     def test_a_prompts_file_of_ten_megabytes(self, folders, tmp_path, capsys):
-        """One prompt of 10 MB among ordinary ones: refused by its number of tokens; as many small ones: read."""
+        """One prompt of 1 MB among ordinary ones: refused by its number of tokens; 10 MB of small ones: read."""
         file = tmp_path / "large.json"
-        file.write_text(json.dumps([{"prompt": "abc"}, {"prompt": "ab cd " * (10 * 2**20 // 6)}]))
+        file.write_text(json.dumps([{"prompt": "abc"}, {"prompt": "ab cd " * (2**20 // 6)}]))
         arguments = self.arguments(folders, "--prompts", file)
         arguments[arguments.index("--prompt") : arguments.index("--prompt") + 2] = []
         self.fails(capsys, arguments, 2, "prompt 2", "tokens", "--max-seq-len")

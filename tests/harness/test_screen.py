@@ -219,7 +219,7 @@ def test_an_interrupt_ends_quietly(target):
     assert running.returncode == 130 and b"Traceback" not in error and b"rror" not in error
 
 
-@pytest.mark.parametrize("arguments", [["--list-pairs"], ["--help"], ["compare", "--help"], ["estimate", "--help"]])
+@pytest.mark.parametrize("arguments", [["--list-pairs"], ["--help"], ["compare", "--help"]])
 def test_a_reader_that_has_left(arguments):
     running = process(*arguments)
     running.stdout.close()

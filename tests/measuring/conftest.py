@@ -12,4 +12,4 @@ from support.results import compare_result
 def whole(tmp_path_factory):
     """(folder, text by file name)"""
     folder = tmp_path_factory.mktemp("whole")
-    return folder / "out", reports_of(folder, compare_result())
+    return folder / "out", reports_of(folder, compare_result(), rendered=True)

@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 from rich.cells import cell_len
-from support.reports import REPORTS, reports_of
+from support.reports import REPORTS, empty_pictures, reports_of
 from support.results import compare_result, run, save
 
 from measuring.compare import show
@@ -27,7 +27,7 @@ def test_no_control_character_gets_into_a_report(tmp_path):
     record |= {"target": ACTORS, "draft": ACTORS, "drafter": ACTORS}
     for row in record["prompts"]:
         row.update(category=f"cat {ACTORS}\n| forged | row |", prompt=ACTORS, text=ACTORS, token_texts=[ACTORS] * 6)
-    reports = reports_of(tmp_path, {**compare_result([record]), "command": ACTORS})
+    reports = reports_of(tmp_path, {**compare_result([record]), "command": ACTORS}, rendered=True)
     for text in reports.values():
         acting = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Cn")} - {"\n", "\t"}
         assert not acting and "\\x1b[2J" in text.replace("\\\\", "\\").replace("\\[", "[")
@@ -48,7 +48,8 @@ def test_every_pair_has_its_own_plots(names, tmp_path):
     files = [save(run(4, pair=name), tmp_path / f"{number}.json") for number, name in enumerate(names)]
     slugs = [load_results(files).slug(name) for name in names]
     assert len(set(slugs)) == len(names) and max(map(len, slugs)) < 70
-    assert main([*map(str, files), "--out", str(tmp_path / "out")]) == 0
+    with empty_pictures():
+        assert main([*map(str, files), "--out", str(tmp_path / "out")]) == 0
     links = re.findall(r"\((plots/speedup_by_k_.*?)\)", (tmp_path / "out" / REPORTS[0]).read_text("utf-8"))
     assert len(set(links)) == len(names) and all((tmp_path / "out" / link).is_file() for link in links)
 

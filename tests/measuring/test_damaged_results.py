@@ -133,7 +133,7 @@ def test_plots_of_what_is_missing(tmp_path):
         row.update(decode_tps=0.0, baseline_decode_tps=0.0, sources=["", "x"])
     record = changed(record, ("summary", "speedup_runs"), [None, 1.3])
     record = changed(record, ("summary", "time_split"), {"draft_s": 0, "verify_s": 0, "host_s": 0})
-    assert "not measured" in reports_of(tmp_path, record)["report.html"]
+    assert "not measured" in reports_of(tmp_path, record, rendered=True)["report.html"]
 
 
 def test_a_whole_result_has_no_fault(tmp_path):

@@ -46,7 +46,7 @@ def hostile_result():
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    return reports_of(tmp_path_factory.mktemp("hostile"), hostile_result())
+    return reports_of(tmp_path_factory.mktemp("hostile"), hostile_result(), rendered=True)
 
 
 @pytest.mark.parametrize("name", REPORTS)

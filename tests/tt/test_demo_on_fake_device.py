@@ -42,20 +42,21 @@ def demo(ttnn, checkpoints, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("traced", [True, False], ids=["traced", "slow dispatch"])
+WAYS = [
+    ["-k", "3"],
+    ["-k", "4", "--lookahead", "adaptive"],
+    ["-k", "4", "--lookahead", "auto"],
+    ["-k", "3", "--drafter", "hybrid"],
+    ["-k", "3", "--batch-size", "3"],
+    ["-k", "3", "--batch-size", "2", "--lookahead", "auto", "--drafter", "hybrid"],
+    ["-k", "3", "--exact"],
+]
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        ["-k", "3"],
-        ["-k", "4", "--lookahead", "adaptive"],
-        ["-k", "4", "--lookahead", "auto"],
-        ["-k", "3", "--drafter", "hybrid"],
-        ["-k", "3", "--drafter", "hybrid", "--lookahead", "auto"],
-        ["-k", "3", "--batch-size", "3"],
-        ["-k", "3", "--batch-size", "2", "--lookahead", "auto", "--drafter", "hybrid"],
-        ["-k", "3", "--exact"],
-    ],
-    ids=" ".join,
+    "options, traced",
+    [*((way, True) for way in WAYS), *((way, False) for way in (WAYS[0], WAYS[1], WAYS[-2], WAYS[-1]))],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "traced" if value else "slow dispatch",
 )
 def test_the_text_is_plain_decodings(demo, monkeypatch, options, traced):
     if not traced:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.sessions import Session, run_sessions
 
 ROOT = Path(__file__).parents[2]
 SUITE = "models/tt_transformers/demo/speculative_decoding/tests"
@@ -26,9 +27,9 @@ def test_the_device_suite_passes_on_the_fake():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ttnn") is not None, reason="this Python has ttnn, and may have a device")
-@pytest.mark.parametrize("ci, outcome", [("", "4 skipped"), ("true", "4 errors")], ids=["elsewhere", "in-ci"])
-def test_without_a_device_it_is_skipped_and_fails_in_ci(ci, outcome):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rsE", SUITE, "-k", "two_users"]
-    run = subprocess.run(command, cwd=ROOT, env={**os.environ, "CI": ci}, capture_output=True, text=True)
-    assert run.returncode == bool(ci) and outcome in run.stdout, run.stdout[-3000:]
-    assert "ttnn cannot be imported" in run.stdout
+def test_without_a_device_it_is_skipped_and_fails_in_ci():
+    asked = ["-rsE", SUITE, "-k", "two_users"]
+    runs = run_sessions(*(Session(asked, environment={"CI": ci}) for ci in ("", "true")))
+    for ci, (run, outcome) in enumerate(zip(runs, ("4 skipped", "4 errors"), strict=True)):
+        assert run.status == ci and outcome in run.output, run.output[-3000:]
+        assert "ttnn cannot be imported" in run.output

@@ -39,10 +39,15 @@ def both_ways(pair, prompts, k, **options):
     return texts, rounds, fused
 
 
-@pytest.mark.parametrize("traced", [True, False], ids=["traced", "eager"])
-@pytest.mark.parametrize("draft", ["always-right", "often-right", "always-wrong"])
-@pytest.mark.parametrize("users, k", [(1, 1), (1, 7), (2, 4), (3, 3), (4, 7)])
-def test_is_the_separate_steps(open_pair, draft, users, k, traced):
+SIZES = [(1, 1), (1, 7), (2, 4), (3, 3), (4, 7)]
+
+
+@pytest.mark.parametrize("draft", range(3), ids=["always-right", "often-right", "always-wrong"])
+@pytest.mark.parametrize("size", range(5), ids=[f"{users}x{k}" for users, k in SIZES])
+def test_is_the_separate_steps(open_pair, draft, size):
+    """Traced and eager in turns, so that every draft and every size is seen as both."""
+    (users, k), traced = SIZES[size], (draft + size) % 2 == 0
+    draft = ("always-right", "often-right", "always-wrong")[draft]
     pair = open_pair(draft, users=users, num_draft_tokens=k, enable_trace=traced)
     assert [fused.captured for fused in pair[1].rounds.values()] == [traced]
     texts, rounds, fused = both_ways(pair, FOUR[:users], k)

@@ -4,6 +4,7 @@
 """tt-metal's trees: June 2026, traces prepared first, explicit reload commands, and one that is none of them."""
 
 import gc
+import itertools
 
 import pytest
 from fakes import fixtures
@@ -18,7 +19,15 @@ from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_st
 from models.tt_transformers.demo.speculative_decoding.tt.loading import load_upstream
 
 checkpoints, ttnn, open_pair = fixtures.checkpoints, fixtures.ttnn, fixtures.open_pair
-every_tree = pytest.mark.parametrize("ttnn", ["june", "september", "commands"], indirect=True)
+TREES = ["june", "september", "commands"]
+every_tree = pytest.mark.parametrize("ttnn", TREES, indirect=True)
+# Every two of (tree, users, where the token is sampled, traced or not) meet, and every three of the last between trees.
+SERVED = [
+    (tree, users, on_device, enable_trace)
+    for number, tree in enumerate(TREES)
+    for users, on_device, enable_trace in itertools.product((1, 3), (True, False), (True, False))
+    if (number + users // 2 + on_device + enable_trace) % 2 == 0
+]
 
 
 @every_tree
@@ -41,10 +50,7 @@ def test_what_lives_through_a_replay(ttnn, open_pair):
     assert (mesh.alive_at_replay > 0) == june
 
 
-@every_tree
-@pytest.mark.parametrize("on_device", [True, False], ids=["sampled-on-device", "sampled-on-host"])
-@pytest.mark.parametrize("enable_trace", [True, False], ids=["traced", "untraced"])
-@pytest.mark.parametrize("users", [1, 3])
+@pytest.mark.parametrize("ttnn, users, on_device, enable_trace", SERVED, indirect=["ttnn"])
 def test_the_stock_target_serves_several_users(ttnn, checkpoints, users, on_device, enable_trace):
     """One after another ends, others begin in their places; the device goes on from its own tokens meanwhile."""
     options = {"max_seq_len": 120, "users": users, "sample_on_device": on_device, "enable_trace": enable_trace}
