@@ -101,6 +101,7 @@ class FakeMeshDevice:
         self.shape, self.dram, self.trace_region_size = (rows, columns), dram, trace_region_size
         self.tensors: weakref.WeakSet[FakeTensor] = weakref.WeakSet()
         self.traces: dict[int, Trace] = {}
+        self.begun: set[int] = set()  # traces that are to be released: a capture that fails leaves one, too
         self.capturing: Trace | None = None
         self.bytes_to_host: list[int] = []
         self.replays = 0
@@ -123,6 +124,15 @@ class FakeMeshDevice:
         self._born[id(tensor)] = self._clock
         self.tensors.add(tensor)
         tensor.of_a_trace = self.capturing is not None
+
+    def address(self, tensor: FakeTensor) -> int:
+        """No two tensors have one, dead ones included."""
+        return self._born[id(tensor)]
+
+    @property
+    def allocations(self) -> int:
+        """Tensors that were ever allocated, and programs that were ever compiled or traces that ended."""
+        return self._clock
 
     def refuse_while_capturing(self, what: str) -> None:
         if self.capturing is not None:
@@ -166,7 +176,9 @@ class FakeMeshDevice:
             raise RuntimeError("TT_FATAL: traces are not supported in slow dispatch")
         self.refuse_while_capturing("a nested trace")
         self.capturing = Trace(ended_at=0)
-        return max(self.traces, default=0) + 1
+        trace_id = max(self.begun, default=0) + 1
+        self.begun.add(trace_id)
+        return trace_id
 
     def end_trace(self, trace_id: int) -> None:
         trace, self.capturing = self.capturing, None

@@ -199,18 +199,23 @@ def get_memory_view(device, buffer_type):
     return SimpleNamespace(num_banks=1, total_bytes_free_per_bank=total - used, **sizes)
 
 
+def buffer_info(tensor):
+    return SimpleNamespace(device_id=0, address=tensor.device.address(tensor), buffer_type=BufferType.DRAM)
+
+
 def open_mesh_device(shape, *, trace_region_size=0, num_command_queues=1):
     return FakeMeshDevice(*shape, trace_region_size=trace_region_size)
 
 
 def close_mesh_device(device):
-    assert not device.traces, "a trace was not released"
+    assert not device.begun, "a trace was not released"
     device.open = False
 
 
 def release_trace(device, trace_id):
     assert device.open, "release_trace on a closed device"
-    del device.traces[trace_id]
+    device.begun.remove(trace_id)
+    device.traces.pop(trace_id, None)  # none where its capture failed
 
 
 def make_ttnn() -> ModuleType:
@@ -225,6 +230,7 @@ def make_ttnn() -> ModuleType:
     ttnn.slice = slice_
     ttnn.is_tensor_storage_on_device = lambda tensor: tensor.device is not None
     ttnn.ReplicateTensorToMesh = lambda mesh: "replicated"
+    ttnn._ttnn = SimpleNamespace(reports=SimpleNamespace(get_buffers=lambda device: list(map(buffer_info, device.tensors))))
     ttnn.MeshShape = lambda rows, columns: (rows, columns)
     ttnn.get_num_devices = lambda: 8
     ttnn.open_mesh_device = open_mesh_device

@@ -109,8 +109,9 @@ def test_a_trace_that_does_not_fit_is_done_without(open_pair):
     roomy = FakeMeshDevice(trace_region_size=10**9)
     open_pair(mesh=roomy, num_draft_tokens=3, fuse=False)
     taken = roomy.trace_bytes()
-    pair = open_pair(mesh=FakeMeshDevice(trace_region_size=taken + 10), num_draft_tokens=3)
-    assert pair[1].rounds == {}
+    mesh = FakeMeshDevice(trace_region_size=taken + 10)
+    pair = open_pair(mesh=mesh, num_draft_tokens=3)
+    assert pair[1].rounds == {} and mesh.begun == set(mesh.traces)  # what did not fit was released
     assert decoded(pair, FusedDrafter(pair[1]), PROMPTS[:1], 3)[0] == greedy_texts()[:1]
 
 

@@ -7,7 +7,6 @@ import importlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from statistics import median
 from typing import Any, cast
 
 from loguru import logger
@@ -17,7 +16,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.comparison import 
     Arm,
     Comparison,
     OnToken,
-    PromptComparison,
     make_arm,
 )
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
@@ -67,7 +65,6 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         comparison.run(lambda batch, done: logger.info(f"from prompt {done + 1} of {len(options.prompts)}"))
         compared, own = comparison.compared[0], [repeats[0] for repeats in comparison.beside_results[0]]
         record = result_file(run_record(options, compared, decoder(bench.tokenizer), unit=own), bench)
-        record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
         record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
         record["own_plain_tokens"] = [result.tokens for result in own]
@@ -90,8 +87,8 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
 
 
 def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) -> dict[str, Any]:
-    """What some rounds of the first prompt pass between host and device, per round and per emitted token: apart from
-    the timed runs, for counting takes time."""
+    """What some rounds of the first prompt pass between host and device, per round and per emitted token, and what
+    they cost the host: apart from the timed runs, for counting takes time."""
     generator, target = bench.generator(options), cast(TTModelRunner, bench.target)
     tokens = COUNTED_ROUNDS * (options.num_draft_tokens + 1) + options.num_draft_tokens
     batch = generator.new_batch([prompt] * options.batch_size, max_new_tokens=tokens, stop_token_ids=[])
@@ -99,31 +96,19 @@ def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) 
     with counted(target.model.upstream.ttnn, target.model.mesh_device) as traffic:
         while len(batch.rounds) < COUNTED_ROUNDS and not all(sequence.finished for sequence in batch.sequences):
             generator.speculative_decode_step(batch)
-    rounds = len(batch.rounds)
-    emitted = sum(len(sequence.origins) - 1 for sequence in batch.sequences)
+    timed = [next(record for record in records if record is not None) for records in batch.rounds]
+    rounds, emitted = len(timed), sum(len(sequence.origins) - 1 for sequence in batch.sequences)
     passed = {name: getattr(traffic, name) for name in ("reads", "writes", "staged_bytes", "replays")}
+    times = {"total_ns": sum(r.total_ns for r in timed), "accept_ns": sum(r.host_ns for r in timed)}
     found = {
         "rounds": rounds,
         "per_round": {name: count / rounds for name, count in passed.items()} if rounds else None,
         "per_token": {name: count / emitted for name, count in passed.items()} if emitted else None,
+        "host_ms_per_round": traffic.host_ms(**times, rounds=rounds) if rounds else None,
         "dram_growth": traffic.dram_growth,
+        "new_buffers": traffic.new_buffers,
     }
     logger.info(f"between host and device: {found}")
-    return found
-
-
-def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float | None]:
-    """What a round of K drafts costs the host, in milliseconds: launching it; the rest (accept, commit)."""
-    target, draft = cast(TTModelRunner, bench.target), getattr(bench.draft, "runner", None)
-    if draft and k in draft.rounds:
-        launches = median(draft.rounds[k].launch_ns) / 1e6
-    else:
-        launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
-    rest = [r.host_ns / 1e6 for one in compared for result in one.speculative for r in result.rounds]
-    found = {"launch": launches, "accept": median(rest) if rest else None}
-    logger.info(
-        ", ".join(f"{what} {terminal.figure(ms, '{:.2f} ms')} of host time per round" for what, ms in found.items())
-    )
     return found
 
 

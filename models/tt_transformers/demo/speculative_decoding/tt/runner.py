@@ -5,7 +5,6 @@
 
 import gc
 from collections.abc import Sequence
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -114,10 +113,6 @@ class TTModelRunner:
         if (head := self.model.head) is None:
             return rows
         return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
-
-    def launch_ms(self) -> dict[int, float]:
-        """By T: how long the host is busy until a decode is launched, in milliseconds (median)."""
-        return {step.tokens_per_user: median(step.launch_ns) / 1e6 for step in self._steps.values() if step.launch_ns}
 
     def synchronize(self) -> None:
         """See ModelRunner."""
