@@ -44,7 +44,7 @@ def bench(folder: Path) -> None:
                 for _ in range(k):
                     draft.forward(tokens[:, :1], [9] * users, argmax_only=True)
                 target.forward(tokens, [9] * users, argmax_only=True)
-            calls = [f"{t.writes}/{t.replays}/{t.reads}" for t in (once, apart)]
+            calls = ["{writes}/{replays}/{reads}".format(**t.passed) for t in (once, apart)]
             print(
                 f"{users} users, K = {k}: staging {1e3 * statistics.median(staging):.2f} ms; "
                 f"writes/replays/reads {calls[0]} fused, {calls[1]} step by step"

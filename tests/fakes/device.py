@@ -112,6 +112,9 @@ class FakeMeshDevice:
         self._programs: dict[tuple, int] = {}  # program -> when it was compiled
         self._overwritten: set[tuple] = set()
 
+    def arch(self) -> str:
+        return "Arch.WORMHOLE_B0"
+
     def get_num_devices(self) -> int:
         return self.shape[0] * self.shape[1]
 

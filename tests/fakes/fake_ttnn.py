@@ -230,7 +230,9 @@ def make_ttnn() -> ModuleType:
     ttnn.slice = slice_
     ttnn.is_tensor_storage_on_device = lambda tensor: tensor.device is not None
     ttnn.ReplicateTensorToMesh = lambda mesh: "replicated"
-    ttnn._ttnn = SimpleNamespace(reports=SimpleNamespace(get_buffers=lambda device: list(map(buffer_info, device.tensors))))
+    ttnn._ttnn = SimpleNamespace(
+        reports=SimpleNamespace(get_buffers=lambda device: list(map(buffer_info, device.tensors)))
+    )
     ttnn.MeshShape = lambda rows, columns: (rows, columns)
     ttnn.get_num_devices = lambda: 8
     ttnn.open_mesh_device = open_mesh_device
@@ -238,7 +240,6 @@ def make_ttnn() -> ModuleType:
     ttnn.FabricConfig = SimpleNamespace(FABRIC_1D="1D", DISABLED="disabled")
     ttnn.fabric = []  # what it was set to, in turn
     ttnn.set_fabric_config = ttnn.fabric.append
-    ttnn.deallocate = lambda tensor: None
     ttnn.synchronize_device = lambda device: None
     ttnn.begin_trace_capture = lambda device, cq_id: device.begin_trace()
     ttnn.end_trace_capture = lambda device, trace_id, cq_id: device.end_trace(trace_id)

@@ -41,7 +41,7 @@ def test_a_parts_time_is_its_own(open_pair, ttnn, monkeypatch, slow, part):
         play()
     (record,) = batch.rounds[0]
     assert record.fused
-    host = traffic.host_ms(total_ns=record.total_ns, accept_ns=record.host_ns, rounds=1)
+    host = traffic.host_ms(total_ns=record.total_ns, accept_ns=record.host_ns)
     others = [ms for name, ms in host.items() if name not in (part, "accept")]
     assert host[part] >= 1e3 * SLOW and max(others) < 1e3 * SLOW
     assert sum(host.values()) + traffic.ns["synchronize_device"] / 1e6 == pytest.approx(record.total_ns / 1e6)
@@ -56,7 +56,9 @@ def test_once_captured_rounds_allocate_nothing(open_pair, ttnn, fuse):
     before = mesh.allocations
     with counted(ttnn, mesh) as traffic:
         play(), play()
-    assert {record.fused for (record,) in batch.rounds} == {fuse} and traffic.replays == (2 if fuse else 8)
+    assert {record.fused for (record,) in batch.rounds} == {fuse} and traffic.calls["execute_trace"] == (
+        2 if fuse else 8
+    )
     assert (mesh.allocations, traffic.new_buffers, traffic.dram_growth) == (before, 0, 0)
 
 
@@ -70,7 +72,7 @@ def test_control_what_is_kept_is_counted_and_what_is_given_back_in_turn_is_not_h
 
 
 def test_nothing_counted_is_nothing():
-    assert Traffic().host_ms(total_ns=10**6, accept_ns=10**6, rounds=1) == {
+    assert Traffic().host_ms(total_ns=10**6, accept_ns=10**6) == {
         **dict.fromkeys(("replay", "read", "staging"), 0.0),
         "accept": 1.0,
     }

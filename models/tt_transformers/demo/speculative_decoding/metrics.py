@@ -28,9 +28,16 @@ class RoundRecord:
     tokens_per_user: int  # T of the verify forward, pending token included
     catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
     fused: bool = False  # drafted and verified in one go on the device: draft_ns is 0, verify_ns is of both
+    apart: str = ""  # why it was not, where it might have been
     draft_ns: int = 0
+    own_ns: int | None = None  # of draft_ns what the user's own drafter took, where several drafted; None: all
     verify_ns: int = 0
     total_ns: int = 0
+
+    @property
+    def drafter_ns(self) -> int:
+        """What the user's own drafter took."""
+        return self.draft_ns if self.own_ns is None else self.own_ns
 
     @property
     def host_ns(self) -> int:
@@ -147,7 +154,7 @@ class RoundModel:
         step = ratio(sum(step_ns), len(step_ns))
         drafting = [r for r in apart if r.drafted]
         usual = [r for r in apart if not r.catch_up]
-        draft = ratio(sum(r.draft_ns for r in usual), sum(r.drafted for r in usual))
+        draft = ratio(sum(r.drafter_ns for r in usual), sum(r.drafted for r in usual))
         verify = ratio(sum(r.verify_ns for r in drafting), len(drafting))
         return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))
 

@@ -77,9 +77,7 @@ def _timed(results: Sequence[GenerationResult], prefix: str = "") -> dict[str, A
 
 
 def _summary_record(
-    comparisons: Sequence[PromptComparison],
-    records: Sequence[dict[str, Any]],
-    unit: Sequence[GenerationResult] | None,
+    comparisons: Sequence[PromptComparison], records: Sequence[dict[str, Any]], unit: Sequence[GenerationResult] | None
 ) -> dict[str, Any]:
     """Totals over the prompts, and what the round model (alpha, c, v) makes of them."""
     ours, plain = [one.speculative for one in comparisons], [one.baseline for one in comparisons]
@@ -108,6 +106,7 @@ def _summary_record(
         "baseline_decode_tps_per_user": metrics.median([rate for rate in _rates(plain) if rate]),
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "fused_rounds": sum(r.fused for r in rounds),
+        "separate_rounds": dict(Counter(r.apart for r in timed if r.apart)),  # by the reason
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
         **{name: getattr(model, name) for name in ("alpha", "c", "v")},

@@ -51,11 +51,7 @@ class DecodeStep:
         decode = self.rows.ids if self.argmax_only else self.rows.logits
         return decode(x, current_pos, rot_mat_idxs, page_table, **options), None
 
-    def run(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int], **how: bool) -> Tensor:
-        """launch() and read(): returns when the result is on the host, so that another trace may run next."""
-        return self.read(self.launch(tokens, positions, lengths, **how))
-
-    def launch(
+    def run(
         self,
         tokens: Tensor,
         positions: Sequence[int],
@@ -63,13 +59,16 @@ class DecodeStep:
         *,
         enable_trace: bool,
         prepare: bool = False,
-    ) -> Any:
-        """Stage one decode and start it.
+    ) -> Tensor:
+        """One decode, done when its result is on the host: another trace may run then.
 
         Args:
             tokens: int64 [b, w] with b <= users and w <= T.
             positions: b first positions, IDLE for a user that takes no part.
             lengths: how many of each user's tokens count. prepare: see decode_words().
+
+        Returns:
+            int64 [users*T] ids or float32 [users*T, V] logits.
         """
         output = self._generator.decode_forward(
             *self.rows.rows(tokens, positions, lengths),
@@ -79,12 +78,8 @@ class DecodeStep:
             read_from_device=False,
             **decode_words(self._model.upstream, reload=True, prepare=prepare),
         )
-        return output[0][0]
-
-    def read(self, output: Any) -> Tensor:
-        """What was launched: int64 [users*T] ids or float32 [users*T, V] logits, from one device of the mesh."""
         ttnn = self._model.upstream.ttnn
-        host = ttnn.to_torch(ttnn.get_device_tensors(output)[0])  # the other devices hold the same
+        host = ttnn.to_torch(ttnn.get_device_tensors(output[0][0])[0])  # the other devices hold the same
         return host.reshape(-1).to(torch.int64) if self.argmax_only else host.reshape(self.rows.live_rows, -1).float()
 
     def capture(self, tokens: Tensor, positions: Sequence[int]) -> None:
@@ -113,11 +108,10 @@ class DecodeStep:
         self.captured = self._model.captured = True
 
     def release(self) -> None:
-        """Release the trace and what it reads, while the device is still open."""
+        """Release the trace, while the device is still open."""
         while self._traces:
             self._model.upstream.ttnn.release_trace(self._model.mesh_device, self._traces.pop())
         self._generator.trace_ids_decode.clear()
-        self.rows.release()
         self.captured = False
 
 

@@ -121,11 +121,7 @@ class FusedRound:
         return drafts, choices
 
     def _stage(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        lagging: Sequence[bool],
-        active: Sequence[bool],
+        self, contexts: Sequence[Sequence[int]], counts: Sequence[int], lagging: Sequence[bool], active: Sequence[bool]
     ) -> None:
         """Write the two staging tensors."""
         pending = [len(context) - 1 for context in contexts]
@@ -158,12 +154,10 @@ class FusedRound:
         return self._ttnn.to_device(self._on_host(rows, dtype), device=self._mesh)
 
     def release(self) -> None:
-        """Release the trace and what it reads, while the device is still open. May be called twice."""
+        """Release the trace, while the device is still open. May be called twice."""
         if self._trace is not None:
             self._ttnn.release_trace(self._mesh, self._trace)
             self._trace = None
-        for decode in dict.fromkeys(self._decodes):
-            decode.release()
 
 
 def rotary_columns(decode: RowDecode) -> Tensor:

@@ -121,10 +121,3 @@ class WritePositions:
             ttnn.where(mask, current_pos, SKIP, memory_config=ttnn.DRAM_MEMORY_CONFIG)  # the update ops want DRAM
             for mask in self._masks
         ]
-
-    def deallocate(self) -> None:
-        """Free the masks; a trace that reads them must have been released. May be called twice."""
-        import ttnn
-
-        while self._masks:
-            ttnn.deallocate(self._masks.pop())

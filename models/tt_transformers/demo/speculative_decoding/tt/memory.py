@@ -11,7 +11,6 @@ one 12 GB N150. Pure arithmetic: neither ttnn nor tt_transformers is imported he
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -162,22 +161,3 @@ class MemoryPlan:
                 f"{' and '.join(m.name for m in self.models)} do not fit on this device. {self}\n"
                 "Ask for fewer users or a smaller max_seq_len, a smaller model, or a mesh of more devices"
             )
-
-
-def plan_memory(
-    args: Sequence[Any],
-    tensor_group: Any,
-    cache: CacheLayout,
-    *,
-    free: int,
-    trace_region: int,
-    head_sizes: Sequence[int | None] | None = None,
-) -> MemoryPlan:
-    """The plan for one or more models (upstream's ModelArgs) that each get a cache of this layout.
-
-    Args:
-        head_sizes: per model, how many output ids a trimmed head keeps (None: all).
-    """
-    sizes = head_sizes or [None] * len(args)
-    models = [ModelMemory.of(a, tensor_group, cache, head_size=size) for a, size in zip(args, sizes, strict=True)]
-    return MemoryPlan(tuple(models), free, trace_region)

@@ -53,6 +53,7 @@ class TTModelRunner:
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
         self.rounds: dict[int, FusedRound] = {}  # by K: those that it takes part in, shared with the other model
+        self.unfused: dict[int, str] = {}  # by K: why there is none
         self._prefiller = model.upstream.Generator(
             [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
         )
