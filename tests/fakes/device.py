@@ -105,6 +105,8 @@ class FakeMeshDevice:
         self.capturing: Trace | None = None
         self.bytes_to_host: list[int] = []
         self.replays = 0
+        self.alternations = 0  # replays of another trace than the last: what may deadlock devices that talk in it
+        self._replayed: int | None = None
         self.alive_at_replay = 0  # tensors of no trace that a replay overwrote although somebody still held them
         self.open = True
         self._clock = 0
@@ -205,6 +207,8 @@ class FakeMeshDevice:
     def replay(self, trace_id: int) -> None:
         trace = self.traces[trace_id]
         self.replays += 1
+        self.alternations += self._replayed not in (None, trace_id)
+        self._replayed = trace_id
         for tensor in list(self.tensors):
             if self._born[id(tensor)] > trace.ended_at:
                 self.alive_at_replay += not tensor.of_a_trace

@@ -63,6 +63,7 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     host = traffic["host_ms_per_round"]
     assert host.keys() == {"staging", "replay", "read", "accept"} and (host["replay"] > 0) == enable_trace
     assert all(0.0 < host[part] < 1000.0 for part in ("staging", "read", "accept"))
+    assert record["summary"]["separate_rounds"].keys() <= {f"no round of {k} tokens is ready" for k in (1, 2)}
     assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
@@ -89,6 +90,15 @@ def test_fused_rounds_are_traced_on_a_mesh_too(folder):
     assert record["traffic"]["per_round"]["replays"] == record["traffic"]["per_round"]["reads"] == 1.0
     of_k = {entry["k"]: entry for entry in record["summary"]["per_k"]}[3]
     assert of_k["draft_ms"] is None and of_k["verify_ms"] > 0  # what was not measured is not 0
+
+
+def test_a_record_says_why_rounds_were_not_fused(folder):
+    """Room for the pair's single steps and not for the round."""
+    mesh = FakeMeshDevice(trace_region_size=200_000)
+    record = run_on_device(mesh, device_case(folder, enable_trace=True))
+    check_record(record)
+    (why,) = [why for why in record["summary"]["separate_rounds"] if "trace" in why]
+    assert "its trace does not fit" in why and record["summary"]["separate_rounds"][why] > 0
 
 
 def test_programs_that_warm_up_missed_are_counted(folder, monkeypatch):
