@@ -204,6 +204,12 @@ class FakeMeshDevice:
         """What the captured traces take of the trace region."""
         return sum(trace.nbytes for trace in self.traces.values())
 
+    def unsafe(self, trace_id: int) -> dict[int, str]:
+        """Tensors of no trace that somebody holds, and that a replay of this one would overwrite."""
+        ended_at = self.traces[trace_id].ended_at
+        born = {self.address(tensor): tensor for tensor in list(self.tensors) if not tensor.of_a_trace}
+        return {at: "somewhere" for at in born if at > ended_at}
+
     def replay(self, trace_id: int) -> None:
         trace = self.traces[trace_id]
         self.replays += 1

@@ -10,6 +10,8 @@ last survives.
 
 from __future__ import annotations
 
+import gc
+import os
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -201,6 +203,22 @@ def get_memory_view(device, buffer_type):
 
 def buffer_info(tensor):
     return SimpleNamespace(device_id=0, address=tensor.device.address(tensor), buffer_type=BufferType.DRAM)
+
+
+def track_allocations(ttnn):
+    """What tt-metal can since July 2026, where the environment wanted it as ttnn was imported."""
+    ttnn._ttnn.operations = SimpleNamespace(trace=SimpleNamespace(get_unsafe_tracked_ids=FakeMeshDevice.unsafe))
+    if os.environ.get("TT_METAL_TRACE_ALLOC_TRACKING") == "1":
+        replay = ttnn.execute_trace
+
+        def checked(device, trace_id, cq_id, blocking):
+            if device.unsafe(trace_id):
+                gc.collect()
+            if unsafe := device.unsafe(trace_id):
+                raise RuntimeError(f"Found {len(unsafe)} device buffer(s) still alive before trace replay.")
+            replay(device, trace_id, cq_id, blocking)
+
+        ttnn.execute_trace = checked
 
 
 def open_mesh_device(shape, *, trace_region_size=0, num_command_queues=1):
