@@ -97,6 +97,8 @@ class Trace:
 class FakeMeshDevice:
     """A mesh of one row; every device holds the whole of every tensor."""
 
+    buffers_made = 0  # on any
+
     def __init__(self, rows: int = 1, columns: int = 1, *, trace_region_size: int = 0, dram: int = 10**9):
         self.shape, self.dram, self.trace_region_size = (rows, columns), dram, trace_region_size
         self.tensors: weakref.WeakSet[FakeTensor] = weakref.WeakSet()
@@ -107,6 +109,7 @@ class FakeMeshDevice:
         self.replays = 0
         self.alternations = 0  # replays of another trace than the last: what may deadlock devices that talk in it
         self._replayed: int | None = None
+        self._wanted = 0  # bytes that captures asked the trace region for; ttnn forgets none of one that failed
         self.alive_at_replay = 0  # tensors of no trace that a replay overwrote although somebody still held them
         self.open = True
         self._clock = 0
@@ -125,6 +128,7 @@ class FakeMeshDevice:
 
     def allocate(self, tensor: FakeTensor) -> None:
         assert self.open, "allocation on a closed device"
+        FakeMeshDevice.buffers_made += 1
         self._clock += 1
         self._born[id(tensor)] = self._clock
         self.tensors.add(tensor)
@@ -192,13 +196,20 @@ class FakeMeshDevice:
                 operation.output.scramble()
         self._clock += 1
         trace.ended_at = self._clock
-        size = self.trace_bytes() + trace.nbytes
+        self._wanted += trace.nbytes
+        size = self._wanted
         if self.trace_region_size and size > self.trace_region_size:
             raise RuntimeError(
                 f"TT_FATAL @ mesh_trace.cpp:76\ninfo:\nCreating trace buffers of size {size}B on MeshDevice 0, but "
                 f"only {self.trace_region_size}B is allocated for trace region.\nbacktrace:\n"
             )
         self.traces[trace_id] = trace
+
+    def release_trace(self, trace_id: int) -> None:
+        assert self.open, "release_trace on a closed device"
+        self.begun.remove(trace_id)
+        if trace_id in self.traces:  # not where its capture failed
+            self._wanted -= self.traces.pop(trace_id).nbytes
 
     def trace_bytes(self) -> int:
         """What the captured traces take of the trace region."""

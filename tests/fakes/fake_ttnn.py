@@ -230,10 +230,16 @@ def close_mesh_device(device):
     device.open = False
 
 
-def release_trace(device, trace_id):
-    assert device.open, "release_trace on a closed device"
-    device.begun.remove(trace_id)
-    device.traces.pop(trace_id, None)  # none where its capture failed
+class Graph:
+    """ttnn.graph, as far as it records allocations."""
+
+    RunMode = SimpleNamespace(NORMAL="normal")
+
+    def begin_graph_capture(self, mode):
+        self._before = FakeMeshDevice.buffers_made
+
+    def end_graph_capture(self):
+        return [{"node_type": "buffer_allocate"}] * (FakeMeshDevice.buffers_made - self._before)
 
 
 def make_ttnn() -> ModuleType:
@@ -241,7 +247,7 @@ def make_ttnn() -> ModuleType:
     ttnn = ModuleType("ttnn")
     for function in (
         *(from_torch, from_buffer, to_device, copy_host_to_device_tensor, to_torch, get_device_tensors),
-        *(where, argmax, plus_one, get_memory_view, release_trace, reshape, pad, transpose, concat, copy),
+        *(where, argmax, plus_one, get_memory_view, reshape, pad, transpose, concat, copy),
     ):
         setattr(ttnn, function.__name__, function)
     ttnn.__spec__ = ModuleSpec("ttnn", None)  # importlib.util.find_spec asks for it
@@ -261,6 +267,8 @@ def make_ttnn() -> ModuleType:
     ttnn.synchronize_device = lambda device: None
     ttnn.begin_trace_capture = lambda device, cq_id: device.begin_trace()
     ttnn.end_trace_capture = lambda device, trace_id, cq_id: device.end_trace(trace_id)
+    ttnn.release_trace = lambda device, trace_id: device.release_trace(trace_id)
+    ttnn.graph = Graph()
     ttnn.execute_trace = lambda device, trace_id, cq_id, blocking: device.replay(trace_id)
     ttnn.Tensor, ttnn.MeshDevice, ttnn.DataType, ttnn.BufferType = FakeTensor, FakeMeshDevice, DataType, BufferType
     ttnn.int32, ttnn.uint32 = DataType.INT32, DataType.UINT32

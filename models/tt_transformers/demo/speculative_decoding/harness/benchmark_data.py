@@ -35,10 +35,8 @@ def judged_figures(record: dict[str, Any]) -> dict[str, dict[str, float | None]]
         for name in entry.keys() & values.keys():
             tolerance = theirs.resolve_metric_tolerance(name, entry, theirs.DEFAULT_PERF_TOLERANCE)
             wanted[name], least[name] = entry[name], entry[name] * (1.0 - tolerance)
-    measured = {name: value for name, value in values.items() if value is not None}
-    return {
-        name: {"value": value, "target": wanted.get(name), "least": least.get(name)} for name, value in measured.items()
-    }
+    names = [name for name, value in values.items() if value is not None]
+    return {name: {"value": values[name], "target": wanted.get(name), "least": least.get(name)} for name in names}
 
 
 def save_benchmark_data(record: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run on a Tenstorrent mesh: the stock target alone, then the pair, on the same prompts in the same session."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any, cast
@@ -85,16 +85,15 @@ def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) 
     timed = [next(record for record in records if record is not None) for records in batch.rounds]
     emitted = sum(len(sequence.origins) - 1 for sequence in batch.sequences)
     host_ms = traffic.host_ms(total_ns=sum(r.total_ns for r in timed), accept_ns=sum(r.host_ns for r in timed))
-    found: dict[str, Any] = {"rounds": len(timed)}
-    for what, amounts, units in (
-        ("per_round", traffic.passed, len(timed)),
-        ("per_token", traffic.passed, emitted),
-        ("host_ms_per_round", host_ms, len(timed)),
-    ):
-        found[what] = {name: amount / units for name, amount in amounts.items()} if units else None
-    found |= {name: getattr(traffic, name) for name in ("dram_growth", "new_buffers")}
+    found: dict[str, Any] = {"rounds": len(timed), "dram_growth": traffic.dram_growth}
+    found |= {"new_buffers": traffic.new_buffers, "per_token": _each(traffic.passed, emitted)}
+    found |= {"per_round": _each(traffic.passed, len(timed)), "host_ms_per_round": _each(host_ms, len(timed))}
     logger.info(f"between host and device: {found}")
     return found
+
+
+def _each(amounts: Mapping[str, float], units: int) -> dict[str, float] | None:
+    return {name: amount / units for name, amount in amounts.items()} if units else None
 
 
 def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) -> Arm[GenerationResult]:

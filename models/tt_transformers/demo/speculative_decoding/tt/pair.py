@@ -160,7 +160,7 @@ def warmup_together(
         fused.compile()
     for runner in runners:
         runner.capture()
-    for k, fused in list(rounds.items()) if rounds_traced else ():
+    for k, fused in list(rounds.items()) if rounds_traced else ():  # last: after one that does not fit none does
         if reason := fused.capture():
             rounds.pop(k).release()
             runners[1].unfused[k] = f"its trace does not fit: {reason}"
