@@ -113,7 +113,8 @@ class HybridDrafter(Drafter):
             if not drafted:
                 first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
                 first.sources[user] = second.sources[user]
-        return replace(first, catch_up=max(first.catch_up, second.catch_up), apart=second.apart, own_ns=own_ns)
+        caught_up = max(first.catch_up, second.catch_up)
+        return replace(first, catch_up=caught_up, choices=None, apart=second.apart, own_ns=own_ns)
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         self.first.observe(accepted_counts, None)
