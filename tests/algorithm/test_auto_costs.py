@@ -87,3 +87,34 @@ def test_a_round_that_a_stop_cut_says_nothing_of_a_drafts_cost():
     lookahead.next([9], ["kind"])
     lookahead.observe([replace(record(1, 1, draft_ns=400, verify_ns=100), emitted=1)])
     assert not lookahead.clockwork.drafts["kind"]
+
+
+class TestHybrid:
+    """Lookups draft while the model's draft falls behind."""
+
+    def test_a_mixed_round_costs_each_kind_its_own(self):
+        lookahead = AutoLookahead([0, 2])
+        lookahead.next([5, 5], ["lookup", "model"])
+        both = [replace(record(2, 1, draft_ns=90, verify_ns=100), own_ns=own_ns) for own_ns in (10, 80)]
+        lookahead.observe(both)
+        assert (list(lookahead.clockwork.drafts["lookup"]), list(lookahead.clockwork.drafts["model"])) == ([5], [40])
+
+    @pytest.mark.parametrize("per_token, tries", [(0.0, True), (0.2, False)], ids=["for-nothing", "at-a-price"])
+    def test_what_passed_while_lookups_drafted_is_to_be_caught_up_with(self, per_token, tries):
+        """A re-probe of a draft that is never right, after long stretches that were all looked up."""
+        machine, lookahead, late, fed, rounds = Machine(alpha=0.0, c=0.4), AutoLookahead([0, 2]), 0, [], 0
+        lookahead.clockwork.catch_ups["model"].append(per_token * DECODE_NS)
+        for _ in range(40):
+            for kind in ["model"] * 20 + ["lookup"] * 40:
+                (count,) = lookahead.next([1000], [kind])
+                (one,) = machine.round([count])
+                if kind == "lookup":
+                    one = replace(one, accepted=count, emitted=count + 1, draft_ns=0)
+                elif count:
+                    fed.append(late)
+                    one = replace(one, catch_up=late, draft_ns=one.draft_ns + int(late * per_token * DECODE_NS))
+                late = 0 if kind == "model" and count else late + one.emitted
+                lookahead.observe([one])
+                rounds += 1
+        assert (max(fed, default=0) > 40) == tries
+        assert sum(fed) * per_token < 0.1 * rounds

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of the algorithm's files that no generation of the other tests turns: refusals, and what reports ask for."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundModel
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
@@ -99,6 +100,23 @@ def test_a_verdict_on_some_drafts_is_none_on_those_that_were_added():
         HybridDrafter(first, second).propose(DraftRequest(contexts=c, counts=[1, 1])) for c in ([[1], [0]], [[1]] * 2)
     ]
     assert [(d.tokens, d.choices, d.catch_up) for d in drafts] == [([[1], [2]], None, 7), ([[1], [1]], [[8], [8]], 7)]
+
+
+def test_in_a_mixed_round_each_user_has_his_own_drafters_time():
+    """The second drafter takes its time; c is what a drafted token costs, whoever drafted it."""
+
+    class Slow(ScriptedDrafter):
+        def propose(self, request):
+            time.sleep(0.02)
+            return super().propose(request)
+
+    drafter = HybridDrafter(ScriptedDrafter(lambda context, count: [1] if context[0] else []), Slow(lambda *_: [2]))
+    mixed, alone = (
+        drafter.propose(DraftRequest(contexts=contexts, counts=[1, 1])) for contexts in ([[1], [0]], [[0], [0]])
+    )
+    assert mixed.own_ns[0] < 10**7 < 2 * 10**7 <= mixed.own_ns[1] and alone.own_ns is None
+    rounds = [replace(record(1, 1, draft_ns=90, verify_ns=1), own_ns=own_ns) for own_ns in (10, 80)]
+    assert RoundModel.measured(rounds, [100]).c == pytest.approx(0.45)
 
 
 class TestMetrics:

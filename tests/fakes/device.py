@@ -97,19 +97,28 @@ class Trace:
 class FakeMeshDevice:
     """A mesh of one row; every device holds the whole of every tensor."""
 
+    buffers_made = 0  # on any
+
     def __init__(self, rows: int = 1, columns: int = 1, *, trace_region_size: int = 0, dram: int = 10**9):
         self.shape, self.dram, self.trace_region_size = (rows, columns), dram, trace_region_size
         self.tensors: weakref.WeakSet[FakeTensor] = weakref.WeakSet()
         self.traces: dict[int, Trace] = {}
+        self.begun: set[int] = set()  # traces that are to be released: a capture that fails leaves one, too
         self.capturing: Trace | None = None
         self.bytes_to_host: list[int] = []
         self.replays = 0
+        self.alternations = 0  # replays of another trace than the last: what may deadlock devices that talk in it
+        self._replayed: int | None = None
+        self._wanted = 0  # bytes that captures asked the trace region for; ttnn forgets none of one that failed
         self.alive_at_replay = 0  # tensors of no trace that a replay overwrote although somebody still held them
         self.open = True
         self._clock = 0
         self._born: dict[int, int] = {}  # id of a tensor -> when it was allocated
         self._programs: dict[tuple, int] = {}  # program -> when it was compiled
         self._overwritten: set[tuple] = set()
+
+    def arch(self) -> str:
+        return "Arch.WORMHOLE_B0"
 
     def get_num_devices(self) -> int:
         return self.shape[0] * self.shape[1]
@@ -119,10 +128,20 @@ class FakeMeshDevice:
 
     def allocate(self, tensor: FakeTensor) -> None:
         assert self.open, "allocation on a closed device"
+        FakeMeshDevice.buffers_made += 1
         self._clock += 1
         self._born[id(tensor)] = self._clock
         self.tensors.add(tensor)
         tensor.of_a_trace = self.capturing is not None
+
+    def address(self, tensor: FakeTensor) -> int:
+        """No two tensors have one, dead ones included."""
+        return self._born[id(tensor)]
+
+    @property
+    def allocations(self) -> int:
+        """Tensors that were ever allocated, and programs that were ever compiled or traces that ended."""
+        return self._clock
 
     def refuse_while_capturing(self, what: str) -> None:
         if self.capturing is not None:
@@ -166,7 +185,9 @@ class FakeMeshDevice:
             raise RuntimeError("TT_FATAL: traces are not supported in slow dispatch")
         self.refuse_while_capturing("a nested trace")
         self.capturing = Trace(ended_at=0)
-        return max(self.traces, default=0) + 1
+        trace_id = max(self.begun, default=0) + 1
+        self.begun.add(trace_id)
+        return trace_id
 
     def end_trace(self, trace_id: int) -> None:
         trace, self.capturing = self.capturing, None
@@ -175,7 +196,8 @@ class FakeMeshDevice:
                 operation.output.scramble()
         self._clock += 1
         trace.ended_at = self._clock
-        size = self.trace_bytes() + trace.nbytes
+        self._wanted += trace.nbytes
+        size = self._wanted
         if self.trace_region_size and size > self.trace_region_size:
             raise RuntimeError(
                 f"TT_FATAL @ mesh_trace.cpp:76\ninfo:\nCreating trace buffers of size {size}B on MeshDevice 0, but "
@@ -183,13 +205,27 @@ class FakeMeshDevice:
             )
         self.traces[trace_id] = trace
 
+    def release_trace(self, trace_id: int) -> None:
+        assert self.open, "release_trace on a closed device"
+        self.begun.remove(trace_id)
+        if trace_id in self.traces:  # not where its capture failed
+            self._wanted -= self.traces.pop(trace_id).nbytes
+
     def trace_bytes(self) -> int:
         """What the captured traces take of the trace region."""
         return sum(trace.nbytes for trace in self.traces.values())
 
+    def unsafe(self, trace_id: int) -> dict[int, str]:
+        """Tensors of no trace that somebody holds, and that a replay of this one would overwrite."""
+        ended_at = self.traces[trace_id].ended_at
+        born = {self.address(tensor): tensor for tensor in list(self.tensors) if not tensor.of_a_trace}
+        return {at: "somewhere" for at in born if at > ended_at}
+
     def replay(self, trace_id: int) -> None:
         trace = self.traces[trace_id]
         self.replays += 1
+        self.alternations += self._replayed not in (None, trace_id)
+        self._replayed = trace_id
         for tensor in list(self.tensors):
             if self._born[id(tensor)] > trace.ended_at:
                 self.alive_at_replay += not tensor.of_a_trace

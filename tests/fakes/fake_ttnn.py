@@ -10,6 +10,8 @@ last survives.
 
 from __future__ import annotations
 
+import gc
+import os
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -199,18 +201,45 @@ def get_memory_view(device, buffer_type):
     return SimpleNamespace(num_banks=1, total_bytes_free_per_bank=total - used, **sizes)
 
 
+def buffer_info(tensor):
+    return SimpleNamespace(device_id=0, address=tensor.device.address(tensor), buffer_type=BufferType.DRAM)
+
+
+def track_allocations(ttnn):
+    """What tt-metal can since July 2026, where the environment wanted it as ttnn was imported."""
+    ttnn._ttnn.operations = SimpleNamespace(trace=SimpleNamespace(get_unsafe_tracked_ids=FakeMeshDevice.unsafe))
+    if os.environ.get("TT_METAL_TRACE_ALLOC_TRACKING") == "1":
+        replay = ttnn.execute_trace
+
+        def checked(device, trace_id, cq_id, blocking):
+            if device.unsafe(trace_id):
+                gc.collect()
+            if unsafe := device.unsafe(trace_id):
+                raise RuntimeError(f"Found {len(unsafe)} device buffer(s) still alive before trace replay.")
+            replay(device, trace_id, cq_id, blocking)
+
+        ttnn.execute_trace = checked
+
+
 def open_mesh_device(shape, *, trace_region_size=0, num_command_queues=1):
     return FakeMeshDevice(*shape, trace_region_size=trace_region_size)
 
 
 def close_mesh_device(device):
-    assert not device.traces, "a trace was not released"
+    assert not device.begun, "a trace was not released"
     device.open = False
 
 
-def release_trace(device, trace_id):
-    assert device.open, "release_trace on a closed device"
-    del device.traces[trace_id]
+class Graph:
+    """ttnn.graph, as far as it records allocations."""
+
+    RunMode = SimpleNamespace(NORMAL="normal")
+
+    def begin_graph_capture(self, mode):
+        self._before = FakeMeshDevice.buffers_made
+
+    def end_graph_capture(self):
+        return [{"node_type": "buffer_allocate"}] * (FakeMeshDevice.buffers_made - self._before)
 
 
 def make_ttnn() -> ModuleType:
@@ -218,13 +247,16 @@ def make_ttnn() -> ModuleType:
     ttnn = ModuleType("ttnn")
     for function in (
         *(from_torch, from_buffer, to_device, copy_host_to_device_tensor, to_torch, get_device_tensors),
-        *(where, argmax, plus_one, get_memory_view, release_trace, reshape, pad, transpose, concat, copy),
+        *(where, argmax, plus_one, get_memory_view, reshape, pad, transpose, concat, copy),
     ):
         setattr(ttnn, function.__name__, function)
     ttnn.__spec__ = ModuleSpec("ttnn", None)  # importlib.util.find_spec asks for it
     ttnn.slice = slice_
     ttnn.is_tensor_storage_on_device = lambda tensor: tensor.device is not None
     ttnn.ReplicateTensorToMesh = lambda mesh: "replicated"
+    ttnn._ttnn = SimpleNamespace(
+        reports=SimpleNamespace(get_buffers=lambda device: list(map(buffer_info, device.tensors)))
+    )
     ttnn.MeshShape = lambda rows, columns: (rows, columns)
     ttnn.get_num_devices = lambda: 8
     ttnn.open_mesh_device = open_mesh_device
@@ -232,10 +264,11 @@ def make_ttnn() -> ModuleType:
     ttnn.FabricConfig = SimpleNamespace(FABRIC_1D="1D", DISABLED="disabled")
     ttnn.fabric = []  # what it was set to, in turn
     ttnn.set_fabric_config = ttnn.fabric.append
-    ttnn.deallocate = lambda tensor: None
     ttnn.synchronize_device = lambda device: None
     ttnn.begin_trace_capture = lambda device, cq_id: device.begin_trace()
     ttnn.end_trace_capture = lambda device, trace_id, cq_id: device.end_trace(trace_id)
+    ttnn.release_trace = lambda device, trace_id: device.release_trace(trace_id)
+    ttnn.graph = Graph()
     ttnn.execute_trace = lambda device, trace_id, cq_id, blocking: device.replay(trace_id)
     ttnn.Tensor, ttnn.MeshDevice, ttnn.DataType, ttnn.BufferType = FakeTensor, FakeMeshDevice, DataType, BufferType
     ttnn.int32, ttnn.uint32 = DataType.INT32, DataType.UINT32

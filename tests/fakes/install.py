@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from fakes.fake_ttnn import make_ttnn
+from fakes.fake_ttnn import make_ttnn, track_allocations
 
 _TT = "models.tt_transformers.tt"
 _FAKES = (
@@ -48,6 +48,8 @@ def fake_upstream(tree: str = "june") -> Iterator[ModuleType]:
     injected = ["ttnn", _TT, "models.common", *_EXPORTS]
     before = {name: sys.modules.get(name) for name in [*injected, *_FAKES]}
     sys.modules["ttnn"] = make_ttnn()
+    if tree != "june":
+        track_allocations(sys.modules["ttnn"])
     for name in _FAKES:
         sys.modules.pop(name, None)
     try:

@@ -44,11 +44,12 @@ DRAFTS = {
     "always-wrong": tiny_llama(2, vocab=VOCAB),
     "of-another-size": tiny_llama(3, vocab=VOCAB, dim=64, layers=1),
 }
+EIGHT_HEADS = tiny_llama(1, vocab=VOCAB, heads=8, kv_heads=8, dim=64)  # one for each device of a T3K
 
 
 def write_checkpoints(folder: Path) -> None:
     """One directory per model, named like it; "target" is the target."""
-    for name, model in {"target": TARGET, **DRAFTS}.items():
+    for name, model in {"target": TARGET, "eight-heads": EIGHT_HEADS, **DRAFTS}.items():
         model.save_pretrained(folder / name)
 
 
@@ -65,10 +66,10 @@ def opening_pairs(folder: Path) -> Iterator:
     """Pairs by the names of the checkpoints, on a fake device; every one is closed afterwards."""
     with ExitStack() as opened:
 
-        def open_pair(draft="often-right", *, mesh=None, num_draft_tokens=4, **options):
+        def open_pair(draft="often-right", *, target="target", mesh=None, num_draft_tokens=4, **options):
             ks = (num_draft_tokens,) if isinstance(num_draft_tokens, int) else num_draft_tokens
             asked = {name: options.pop(name) for name in REQUESTED if name in options}
-            names = str(folder / "target"), str(folder / draft)
+            names = str(folder / target), str(folder / draft)
             requests = tt_pair.pair_requests(*names, num_draft_tokens=ks, **asked)
             options = {"max_seq_len": MAX_SEQ_LEN, **options}
             pair = tt_pair.open_models(mesh or FakeMeshDevice(), requests, **options)

@@ -5,7 +5,6 @@
 
 import json
 import sys
-from types import ModuleType
 
 import pytest
 from fakes.device import FakeMeshDevice
@@ -25,6 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.prompts import Pro
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import StockRunner, open_stock
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import name_of
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 PROMPTS = [Prompt("hello there", "greeting"), Prompt("abcabcabc", "letters"), Prompt("x" * 40, "long")]
@@ -54,12 +54,16 @@ def test_the_pair_equals_the_stock_target(folder, users, enable_trace):
     record = run_on_device(mesh, device_case(folder, users=users, enable_trace=enable_trace))
     check_record(record)
     assert record["summary"]["identical"] == 3 and record["backend"] == "tt"
-    assert all(0.0 < ms < 1000.0 for ms in record["host_ms_per_round"].values())
     assert record["summary"]["fused_rounds"] > 0
     traffic = record["traffic"]
     if enable_trace:
         assert traffic["per_round"]["reads"] == traffic["per_round"]["replays"] == 1.0
-        assert (traffic["per_round"]["writes"], traffic["programs_compiled"], traffic["dram_growth"]) == (2.0, 0, 0)
+        assert (traffic["per_round"]["writes"], traffic["programs_compiled"]) == (2.0, 0)
+    assert traffic["dram_growth"] == traffic["new_buffers"] == 0
+    host = traffic["host_ms_per_round"]
+    assert host.keys() == {"staging", "replay", "read", "accept"} and (host["replay"] > 0) == enable_trace
+    assert all(0.0 < host[part] < 1000.0 for part in ("staging", "read", "accept"))
+    assert record["summary"]["separate_rounds"].keys() <= {f"no round of {k} tokens is ready" for k in (1, 2)}
     assert not mesh.traces  # the stock model's trace of its sampling too
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert json.loads(written.read_text())["prompts"] == record["prompts"]
@@ -82,9 +86,19 @@ def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
 def test_fused_rounds_are_traced_on_a_mesh_too(folder):
     record = run_on_device(FakeMeshDevice(1, 2), device_case(folder))
     check_record(record)
+    assert record["device"] == "N300"  # the mesh that was there, whatever the options call it
     assert record["traffic"]["per_round"]["replays"] == record["traffic"]["per_round"]["reads"] == 1.0
     of_k = {entry["k"]: entry for entry in record["summary"]["per_k"]}[3]
     assert of_k["draft_ms"] is None and of_k["verify_ms"] > 0  # what was not measured is not 0
+
+
+def test_a_record_says_why_rounds_were_not_fused(folder):
+    """Room for the pair's single steps and not for the round."""
+    mesh = FakeMeshDevice(trace_region_size=200_000)
+    record = run_on_device(mesh, device_case(folder, enable_trace=True))
+    check_record(record)
+    (why,) = [why for why in record["summary"]["separate_rounds"] if "trace" in why]
+    assert "its trace does not fit" in why and record["summary"]["separate_rounds"][why] > 0
 
 
 def test_programs_that_warm_up_missed_are_counted(folder, monkeypatch):
@@ -95,7 +109,7 @@ def test_programs_that_warm_up_missed_are_counted(folder, monkeypatch):
 
 def test_a_run_without_a_round_is_a_run(folder):
     record = run_on_device(FakeMeshDevice(), device_case(folder, max_new_tokens=1))
-    assert record["summary"]["rounds"] == 0 and record["host_ms_per_round"]["accept"] is None
+    assert record["summary"]["rounds"] == 0 and record["traffic"]["rounds"] > 0
     assert "teacher_forced" not in record and record["summary"]["identical"] == 3
 
 
@@ -161,38 +175,9 @@ def test_no_create_tt_model_is_named(folder, monkeypatch):
         open_stock(FakeMeshDevice(), str(folder / "target"))
 
 
-def test_the_partial_benchmark_run(monkeypatch):
-    """What tt-metal's BenchmarkData is given, where it can be imported."""
-    calls = []
-
-    class Step:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *exception):
-            return False
-
-    class BenchmarkProfiler:
-        def __call__(self, step, iteration=0):
-            return Step()
-
-    class BenchmarkData:
-        def add_measurement(self, profiler, iteration, step_name, name, value, **options):
-            calls.append((step_name, name, value))
-
-        def save_partial_run_json(self, profiler, run_type, ml_model_name, **options):
-            calls.append((run_type, ml_model_name, options["config_params"]["alpha"]))
-
-    total = dict.fromkeys(("decode_tps_per_user", "baseline_decode_tps_per_user", "acceptance_rate"), 2.0)
-    total |= dict.fromkeys(("decode_tps", "baseline_decode_tps", "tokens_per_round"), 8.0)
-    total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1, "predicted_speedup": 1.2}
-    record = {"summary": total, "target": "t", "draft": "d", "drafter": "model", "num_draft_tokens": 1, "batch_size": 1}
-    monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", None)
-    assert device_run.save_benchmark_data(record) is False
-    module = ModuleType("benchmarking_utils")
-    module.BenchmarkProfiler, module.BenchmarkData = BenchmarkProfiler, BenchmarkData
-    monkeypatch.setitem(sys.modules, "models.perf.benchmarking_utils", module)
-    assert device_run.save_benchmark_data(record) is True
-    assert {("inference_decode", "decode_t/s/u", 2.0), ("inference_decode", "decode_t/s", 8.0)} <= set(calls)
-    assert not any(name == "speedup" for _, name, _ in calls)
-    assert calls[-1] == ("speculative_decoding_demo", "t", 0.5)
+@pytest.mark.parametrize("shape, name", [((1, 1), "N150"), ((1, 2), "N300"), ((1, 8), "T3K"), ((1, 4), "1x4")])
+def test_a_mesh_is_called_what_it_is(monkeypatch, shape, name):
+    monkeypatch.setenv("MESH_DEVICE", "N300")
+    assert name_of(FakeMeshDevice(*shape)) == name
+    monkeypatch.setattr(FakeMeshDevice, "arch", lambda mesh: "Arch.BLACKHOLE")
+    assert name_of(FakeMeshDevice(*shape)) == "blackhole {}x{}".format(*shape)

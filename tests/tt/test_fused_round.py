@@ -7,7 +7,8 @@ import pytest
 import torch
 from fakes import fixtures
 from fakes.device import FakeMeshDevice
-from fakes.pairs import LIMIT, MAX_SEQ_LEN, PROMPTS, greedy_texts
+from fakes.pairs import EIGHT_HEADS, LIMIT, MAX_SEQ_LEN, PROMPTS, greedy_texts
+from support.tiny import greedy_by_recomputation
 
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
@@ -114,9 +115,13 @@ def test_a_trace_that_does_not_fit_is_done_without(open_pair):
     roomy = FakeMeshDevice(trace_region_size=10**9)
     open_pair(mesh=roomy, num_draft_tokens=3, fuse=False)
     taken = roomy.trace_bytes()
-    pair = open_pair(mesh=FakeMeshDevice(trace_region_size=taken + 10), num_draft_tokens=3)
-    assert pair[1].rounds == {}
+    mesh = FakeMeshDevice(trace_region_size=taken + 10)
+    pair = open_pair(mesh=mesh, num_draft_tokens=3)
+    assert pair[1].rounds == {} and mesh.begun == set(mesh.traces)  # what did not fit was released
     assert decoded(pair, FusedDrafter(pair[1]), PROMPTS[:1], 3)[0] == greedy_texts()[:1]
+    assert any(
+        "its trace does not fit: Creating trace buffers" in why for why in reasons(pair, FusedDrafter(pair[1]), 3)
+    )
 
 
 def test_is_traced_on_a_mesh_where_separate_steps_are_not(open_pair):
@@ -125,6 +130,43 @@ def test_is_traced_on_a_mesh_where_separate_steps_are_not(open_pair):
     assert not pair[1].enable_trace and pair[1].rounds[3].captured
     assert both_ways(pair, PROMPTS[:1], 3)[0] == greedy_texts()[:1]
     assert set(mesh.traces) == {1}
+
+
+def reasons(pair, drafter, k, **options):
+    """Why rounds of the first prompt were not fused, without repetition; None: they were."""
+    made = {"num_draft_tokens": k} if isinstance(k, int) else {"lookahead": k}
+    (result,) = SpeculativeGenerator(pair[0], drafter, **made, **options).generate(PROMPTS[:1], max_new_tokens=LIMIT)
+    return {None if r.fused else r.apart for r in result.rounds if r.drafted}
+
+
+def test_eight_devices_replay_one_trace_in_all(open_pair):
+    """Prefills, rounds and the end of the text, of one user and of two: no two traces alternate by default; they would
+    if single forwards were traced (the control)."""
+    wanted = [greedy_by_recomputation(EIGHT_HEADS, prompt, LIMIT)[0] for prompt in PROMPTS[:2]]
+    for users, options, alternate in ((1, {}, False), (2, {}, False), (1, {"enable_trace": True, "fuse": False}, True)):
+        mesh = FakeMeshDevice(1, 8)
+        asked = {"target": "eight-heads", "mesh": mesh, "users": users, "num_draft_tokens": 3, **options}
+        pair = open_pair("eight-heads", **asked)
+        assert [fused.captured for fused in pair[1].rounds.values()] == ([] if alternate else [True])
+        mesh.alternations = 0  # those of warm-up are one replay of each
+        for _ in range(2):
+            assert both_ways(pair, PROMPTS[:users], 3)[0] == wanted[:users]
+        assert (mesh.alternations > 0) == alternate and mesh.replays > 0
+
+
+def test_why_a_round_took_separate_steps_is_said(open_pair):
+    """In its record, whatever the reason; and nothing of a round that did not."""
+    pair = open_pair(num_draft_tokens=(2, 4), enable_trace=True, catch_up=16)
+    drafter = FusedDrafter(pair[1])
+    assert reasons(pair, drafter, 4) >= {None}
+    assert "no round of 3 tokens is ready" in reasons(pair, drafter, 3)
+    assert reasons(pair, drafter, 2, verify_width=5) == {"other rows are verified as well"}
+    assert reasons(pair, ModelDrafter(pair[1]), 4) == {""}
+    unsure = AdaptiveLookahead(start_draft_tokens=3, max_draft_tokens=3, min_probability=0.5)
+    pair = open_pair(num_draft_tokens=3, confidence_stop=True)
+    assert reasons(pair, FusedDrafter(pair[1]), unsure) == {"drafts are sampled, or end where the draft is unsure"}
+    pair = open_pair(num_draft_tokens=3, draft_head_token_ids=[1, 2, 3])
+    assert reasons(pair, FusedDrafter(pair[1]), 3) >= {"the draft's ids are not the target's"}
 
 
 def test_several_k_are_not_traced_where_their_traces_would_alternate(open_pair):

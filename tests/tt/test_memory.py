@@ -12,8 +12,8 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.tt.memory import (
     SCRATCH_BLOCK,
     CacheLayout,
+    MemoryPlan,
     ModelMemory,
-    plan_memory,
 )
 
 N150 = 12_872_000_000  # bytes of DRAM that ttnn 0.81 reports free on an empty N150
@@ -51,8 +51,10 @@ def args_of(name, *, devices=1, max_seq_len=1024, layers=None, mlp="BFLOAT4_B"):
 
 
 def plan(*names, users=1, max_seq_len=1024, free=N150, **options):
-    models = [args_of(name, max_seq_len=max_seq_len, **options) for name in names]
-    return plan_memory(models, TensorGroup, CacheLayout(users, max_seq_len), free=free, trace_region=25_000_000)
+    models, cache = [args_of(name, max_seq_len=max_seq_len, **options) for name in names], CacheLayout(
+        users, max_seq_len
+    )
+    return MemoryPlan(tuple(ModelMemory.of(args, TensorGroup, cache) for args in models), free, 25_000_000)
 
 
 @pytest.mark.parametrize("users", [1, 2, 5])

@@ -105,7 +105,7 @@ def test_a_failure_while_opening_frees_everything(open_pair, monkeypatch):
         open_pair(mesh=mesh, num_draft_tokens=(1, 7))
     del caught
     gc.collect()
-    assert not mesh.traces and not mesh.tensors
+    assert not mesh.begun and not mesh.tensors
 
 
 def test_prefill_leaves_other_users_alone(open_pair):

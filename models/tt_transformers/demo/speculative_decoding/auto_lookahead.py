@@ -92,13 +92,14 @@ class AutoLookahead(Lookahead):
         self.clockwork = Clockwork()
         self._acceptances: dict[str, Acceptances] = defaultdict(lambda: Acceptances(self.max_draft_tokens))
         self._rounds_since_plain = self._rounds_since_draft = 0
-        self._missed = 0  # of those without a draft in this generation: a prefill leaves nothing to catch up with
+        self.start(1)
         self._widest = 0  # rows that a round verified
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
 
     def start(self, users: int) -> None:
-        self._missed = 0
+        self._emitted = 0  # tokens of this generation: a prefill leaves nothing to catch up with
+        self._fed: dict[str, int] = {}  # how many there were when a kind drafted last
 
     def calibrate(self, target: ModelRunner, *, users: int, argmax_only: bool) -> None:
         """Before any request, time every width it may ask for on an idle, warm target; leaves garbage in its cache."""
@@ -137,7 +138,8 @@ class AutoLookahead(Lookahead):
             self._patience = min(2 * self._patience, self.REPROBE[1])
             tried = max(choices[1:], key=tokens_per_ns)
             # What the draft must be fed first is not to cost more than drafts that all stand could win until then.
-            late_ns = self._missed * max(statistics.median(self.clockwork.catch_ups[k] or [0]) for k in kinds)
+            known = {kind: statistics.median(self.clockwork.catch_ups[kind] or [0.0]) for kind in kinds}
+            late_ns = max((self._emitted - self._fed.get(kind, 0)) * known[kind] for kind in kinds)
             round_ns = tried * draft_ns + self.clockwork.verify_ns(users + tried * len(kinds))
             won_ns = self._patience * (self.clockwork.verify_ns(users) - round_ns / (tried + 1))
             return tried if not late_ns or late_ns <= won_ns else 0
@@ -156,12 +158,15 @@ class AutoLookahead(Lookahead):
             self.clockwork.verifies[rows].append(first.verify_ns)
         self._rounds_since_plain = self._rounds_since_plain + 1 if drafted else 0
         self._rounds_since_draft = 0 if drafted else self._rounds_since_draft + 1
-        self._missed = 0 if drafted else self._missed + 1
+        self._emitted += max(record.emitted for record, _ in live)
+        self._fed.update((kind, self._emitted) for _, kind in drafted)
         for record, kind in drafted:
             self._acceptances[kind].observe(record.drafted, record.accepted)
-        draft_ns = max(0.0, first.verify_ns - self.clockwork.verify_ns(rows)) if first.fused else first.draft_ns
         for kind in {kind for _, kind in drafted} if whole else ():
-            longest = max(record.drafted for record, other in drafted if other == kind)
+            of_kind = [record for record, other in drafted if other == kind]
+            longest = max(record.drafted for record in of_kind)
+            together_ns = first.verify_ns - self.clockwork.verify_ns(rows)
+            draft_ns = max(0.0, together_ns) if first.fused else of_kind[0].drafter_ns
             if not first.catch_up:
                 self.clockwork.drafts[kind].append(draft_ns / longest)
             elif known := self.clockwork.drafts[kind]:

@@ -77,6 +77,8 @@ class Draft:
     # Of a round in which the target verified in the same go: per user its greedy choices, after the pending token and
     # after each draft. None: it has not verified yet.
     choices: list[list[int]] | None = None
+    apart: str = ""  # why not, where drafting and verifying in one go was to be had
+    own_ns: list[int] | None = None  # per user what its own drafter took; None: one drafted for all
 
 
 class Drafter(Protocol):

@@ -29,9 +29,16 @@ class RoundRecord:
     source: str = ""  # the drafter of the first drafted token; "": nothing was drafted
     catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
     fused: bool = False  # drafted and verified in one go on the device: draft_ns is 0, verify_ns is of both
+    apart: str = ""  # why it was not, where it might have been
     draft_ns: int = 0
+    own_ns: int | None = None  # of draft_ns what the user's own drafter took, where several drafted; None: all
     verify_ns: int = 0
     total_ns: int = 0
+
+    @property
+    def drafter_ns(self) -> int:
+        """What the user's own drafter took."""
+        return self.draft_ns if self.own_ns is None else self.own_ns
 
     @property
     def host_ns(self) -> int:
@@ -163,9 +170,11 @@ class RoundModel:
     def measured(cls, rounds: Sequence[RoundRecord], step_ns: Sequence[int]) -> RoundModel:
         """From the rounds of a run that are not fused, and the plain decode steps of the same run."""
         apart = [r for r in rounds if r.drafted and not r.fused]
-        step = median(step_ns)
-        draft = median([r.draft_ns / (r.tokens_per_user - 1) for r in apart if not r.catch_up])
-        verify = median([r.verify_ns for r in apart])
+        usual = [
+            (r.drafter_ns, r.tokens_per_user - 1 if r.own_ns is None else r.drafted) for r in apart if not r.catch_up
+        ]
+        step, verify = median(step_ns), median([r.verify_ns for r in apart])
+        draft = median([ns / proposed for ns, proposed in usual])
         return cls(alpha=alpha(rounds), c=ratio(draft, step), v=ratio(verify, step))
 
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompt lookup: drafts at no cost from what the text has said before; and before another drafter (hybrid)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
@@ -97,18 +98,23 @@ class HybridDrafter(Drafter):
         return [kind or other for kind, other in kinds]
 
     def propose(self, request: DraftRequest) -> Draft:
+        begun = time.perf_counter_ns()
         first = self.first.propose(request)
+        looked_up = time.perf_counter_ns()
         left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]
         if not any(left):
             return first
         if not any(first.tokens):
             return self.second.propose(request)
         second = self.second.propose(replace(request, counts=left, judge=None))
+        times = looked_up - begun, time.perf_counter_ns() - looked_up
+        own_ns = [times[not drafted] for drafted in first.tokens]
         for user, drafted in enumerate(first.tokens):
             if not drafted:
                 first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
                 first.sources[user] = second.sources[user]
-        return replace(first, catch_up=max(first.catch_up, second.catch_up), choices=None)
+        caught_up = max(first.catch_up, second.catch_up)
+        return replace(first, catch_up=caught_up, choices=None, apart=second.apart, own_ns=own_ns)
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         self.first.observe(accepted_counts, None)

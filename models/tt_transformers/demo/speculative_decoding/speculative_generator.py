@@ -230,8 +230,9 @@ class SpeculativeGenerator:
             events, records = batch.commit_round(draft, acceptance, verified)
             total_ns = batch.clock.now(self.target) - start
             times = {"draft_ns": drafted - start, "verify_ns": verified - drafted, "total_ns": total_ns}
-            told: dict[str, Any] = {**times, "catch_up": draft.catch_up, "fused": fused}
-            batch.rounds.append([None if record is None else replace(record, **told) for record in records])
+            told: dict[str, Any] = {**times, "catch_up": draft.catch_up, "fused": fused, "apart": draft.apart}
+            own: Sequence[int | None] = draft.own_ns or [None] * len(records)
+            batch.rounds.append([r and replace(r, **told, own_ns=ns) for r, ns in zip(records, own, strict=True)])
             self.lookahead.observe(batch.rounds[-1])
             return events
 

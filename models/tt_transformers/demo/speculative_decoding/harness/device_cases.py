@@ -123,6 +123,9 @@ def check_record(record: dict[str, Any]) -> None:
     if "rows_pcc" in record:
         logger.info(f"the rows of a verify correlate with single steps' at {record['rows_pcc']:.5f}")
         assert record["rows_pcc"] >= ROWS_PCC, f"the rows of a verify correlate at {record['rows_pcc']:.5f} only"
+    for name, figure in record["figures"].items():
+        at_least = f"{name} is {figure['value']:g}, and {figure['target']} less its tolerance was asked for"
+        assert figure["least"] is None or figure["value"] >= figure["least"], at_least
     total = record["summary"]
     assert total["drafted"], "nothing was drafted"
     assert 0.0 < total["acceptance_rate"] <= 1.0, f"acceptance rate {total['acceptance_rate']}"

@@ -3,52 +3,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run on a Tenstorrent mesh: the stock target alone, then the pair, on the same prompts in the same session."""
 
-import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from statistics import median
 from typing import Any, cast
 
 from loguru import logger
 
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
-from models.tt_transformers.demo.speculative_decoding.harness.comparison import (
-    Arm,
-    Comparison,
-    OnToken,
-    PromptComparison,
-    plain_arm,
-)
+from models.tt_transformers.demo.speculative_decoding.harness.benchmark_data import judged_figures, save_benchmark_data
+from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, Comparison, OnToken, plain_arm
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Timed
-from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import (
-    rows_correlation,
-    teacher_forced,
-)
+from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import rows_correlation, teacher_forced
 from models.tt_transformers.demo.speculative_decoding.harness.traffic import counted
 from models.tt_transformers.demo.speculative_decoding.harness.verdict import headline, verdict
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
-from models.tt_transformers.demo.speculative_decoding.tt.mesh import slow_dispatch
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import name_of, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 COUNTED_ROUNDS = 8
 RESULTS = "generated/speculative_decoding"
-# Of a record's summary -> as tt-metal's benchmark data names it: per user, and of all users together.
-_FIGURES = {
-    "decode_tps_per_user": "decode_t/s/u",
-    "baseline_decode_tps_per_user": "baseline_decode_t/s/u",
-    "decode_tps": "decode_t/s",
-    "baseline_decode_tps": "baseline_decode_t/s",
-    **{name: name for name in ("speedup", "acceptance_rate", "tokens_per_round")},
-}
 
 
 def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
@@ -60,6 +42,7 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     position. Its text in one go must be the pair's bit for bit. Without a baseline (options) it is the baseline, each
     model is loaded once, and the rows of a verify are compared with its logits.
     """
+    options = replace(options, device=name_of(mesh_device))
     plain = run_baseline(mesh_device, options) if options.with_baseline else None
     width = options.num_draft_tokens + 1
     with open_on_mesh(options, mesh_device, logits_too=plain is None) as bench:
@@ -72,7 +55,6 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         compared, steps = arm.prompts, recorded_steps(plain or [], options.batch_size)
         record = run_record(arm, decoder(bench.tokenizer), undrafted=comparison.undrafted, recorded=steps)
         record = result_file(record, bench)
-        record["host_ms_per_round"] = host_ms_per_round(bench, compared, options.num_draft_tokens)
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
         record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
         record["own_plain_tokens"] = [result.tokens for result in own]
@@ -82,6 +64,7 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
             record["teacher_forced"] = {**asdict(forced), "problem": forced.problem}
         if plain is None:
             record["rows_pcc"] = rows_correlation(bench.target, compared[0].request.token_ids, width=width)
+    record["figures"] = judged_figures(record)
     # Different for runs of different kinds, so that none overwrites another's result.
     sampled = "" if options.sampling.greedy else f"-t{options.sampling.temperature:g}"
     alone = "" if options.with_baseline else "-without-stock"
@@ -97,8 +80,8 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
 
 
 def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) -> dict[str, Any]:
-    """What some rounds of the first prompt pass between host and device, per round and per emitted token: apart from
-    the timed runs, for counting takes time."""
+    """What some rounds of the first prompt pass between host and device, per round and per emitted token, and what
+    they cost the host: apart from the timed runs, for counting takes time."""
     generator, target = bench.generator(options), cast(TTModelRunner, bench.target)
     tokens = COUNTED_ROUNDS * (options.num_draft_tokens + 1) + options.num_draft_tokens
     batch = generator.new_batch([prompt] * options.batch_size, max_new_tokens=tokens, stop_token_ids=[])
@@ -106,32 +89,18 @@ def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) 
     with counted(target.model.upstream.ttnn, target.model.mesh_device) as traffic:
         while len(batch.rounds) < COUNTED_ROUNDS and not all(sequence.finished for sequence in batch.sequences):
             generator.speculative_decode_step(batch)
-    rounds = len(batch.rounds)
+    timed = [next(record for record in records if record is not None) for records in batch.rounds]
     emitted = sum(len(sequence.origins) - 1 for sequence in batch.sequences)
-    passed = {name: getattr(traffic, name) for name in ("reads", "writes", "staged_bytes", "replays")}
-    found = {
-        "rounds": rounds,
-        "per_round": {name: count / rounds for name, count in passed.items()} if rounds else None,
-        "per_token": {name: count / emitted for name, count in passed.items()} if emitted else None,
-        "dram_growth": traffic.dram_growth,
-    }
+    host_ms = traffic.host_ms(total_ns=sum(r.total_ns for r in timed), accept_ns=sum(r.host_ns for r in timed))
+    found: dict[str, Any] = {"rounds": len(timed), "dram_growth": traffic.dram_growth}
+    found |= {"new_buffers": traffic.new_buffers, "per_token": _each(traffic.passed, emitted)}
+    found |= {"per_round": _each(traffic.passed, len(timed)), "host_ms_per_round": _each(host_ms, len(timed))}
     logger.info(f"between host and device: {found}")
     return found
 
 
-def host_ms_per_round(bench: Bench, compared: Sequence[PromptComparison], k: int) -> dict[str, float | None]:
-    """What a round of K drafts costs the host, in milliseconds: launching it; the rest (accept, commit)."""
-    target, draft = cast(TTModelRunner, bench.target), getattr(bench.draft, "runner", None)
-    if draft and k in draft.rounds:
-        launches = median(draft.rounds[k].launch_ns) / 1e6
-    else:
-        launches = target.launch_ms()[k + 1] + (k * draft.launch_ms()[1] if draft else 0.0)
-    rest = [r.host_ns / 1e6 for one in compared for result in one.speculative for r in result.rounds]
-    found = {"launch": launches, "accept": median(rest) if rest else None}
-    logger.info(
-        ", ".join(f"{what} {terminal.figure(ms, '{:.2f} ms')} of host time per round" for what, ms in found.items())
-    )
-    return found
+def _each(amounts: Mapping[str, float], units: int) -> dict[str, float] | None:
+    return {name: amount / units for name, amount in amounts.items()} if units else None
 
 
 def recorded_arm(results: Sequence[tuple[TokenizedPrompt, GenerationResult]]) -> Arm[GenerationResult]:
@@ -169,57 +138,16 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     that is slower than it need be would flatter the pair.
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
-    stock = open_stock(
-        mesh_device,
-        options.target,
-        users=options.batch_size,
-        max_seq_len=options.max_seq_len,
-        optimizations=options.dtype,
-        enable_trace=traced,
-    )
+    size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
+    stock = open_stock(mesh_device, options.target, optimizations=options.dtype, enable_trace=traced, **size)
     with closing(stock):
         stock.warmup([1], argmax_only=options.sampling.greedy)
         requests = tokenized(options.prompts, stock.tokenizer, max_seq_len=options.max_seq_len)
-        stop = StopConditions(
-            max_new_tokens=options.max_new_tokens,
-            max_seq_len=options.max_seq_len,
-            stop_token_ids=stock.eos_token_ids,
-            decode=decoder(stock.tokenizer),
-        )
+        limits: dict[str, Any] = {"max_new_tokens": options.max_new_tokens, "max_seq_len": options.max_seq_len}
+        stop = StopConditions(**limits, stop_token_ids=stock.eos_token_ids, decode=decoder(stock.tokenizer))
         results: list[GenerationResult] = []
         while len(results) < len(requests):
             logger.info(f"plain decoding, from prompt {len(results) + 1} of {len(requests)}")
             batch = [request.token_ids for request in requests[len(results) :][: options.batch_size]]
             results += decode_plainly(stock, batch, stop=stop, sampling=options.sampling)
     return list(zip(requests, results, strict=True))
-
-
-def save_benchmark_data(record: dict[str, Any]) -> bool:
-    """Write generated/benchmark_data/partial_run_*.json from a result record; False (and a log line) where it cannot.
-
-    Upstream's profiler only names the step; times are this package's own, taken on a monotonic clock.
-    """
-    try:
-        utilities = importlib.import_module("models.perf.benchmarking_utils")
-    except ImportError as reason:
-        logger.info(f"no partial benchmark run: tt-metal's benchmarking utilities cannot be imported ({reason})")
-        return False
-    profiler, data = utilities.BenchmarkProfiler(), utilities.BenchmarkData()
-    with profiler("run"), profiler("inference_decode"):
-        pass
-    total = record["summary"]
-    for name, theirs in _FIGURES.items():
-        if total[name] is not None:
-            data.add_measurement(profiler, 0, "inference_decode", theirs, total[name])
-    data.save_partial_run_json(
-        profiler,
-        run_type="speculative_decoding_demo",
-        ml_model_name=record["target"],
-        ml_model_type="llm",
-        batch_size=record["batch_size"],
-        config_params={
-            **{name: record[name] for name in ("draft", "drafter", "num_draft_tokens")},
-            **{name: total[name] for name in ("accepted_per_position", "alpha", "c", "v")},
-        },
-    )
-    return True

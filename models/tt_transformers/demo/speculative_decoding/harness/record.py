@@ -141,6 +141,7 @@ def _summary_record(arm: ArmRun, records: Sequence[dict[str, Any]], clock: _Cloc
         "own_speedup": clock.of(every, own=True).speedup,  # against the pair's own target, one row wide
         **{name: sum(record[name] for record in records) for name in ("rounds", "drafted", "accepted")},
         "fused_rounds": sum(r.fused for r in rounds),
+        "separate_rounds": dict(Counter(r.apart for r in timed if r.apart)),  # by the reason
         "accepted_per_position": metrics.accepted_per_position(rounds),
         **_acceptance(rounds),
         **{name: getattr(model, name) for name in ("alpha", "c", "v")},

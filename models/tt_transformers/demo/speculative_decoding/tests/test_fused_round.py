@@ -55,6 +55,24 @@ def test_is_the_separate_steps(mesh_device, checkpoint, relative, how, of, users
     assert accepted == {k} if of == "itself" else len(accepted) > 1, rounds
 
 
+@pytest.mark.parametrize("enable_trace", [True], indirect=True, ids=["traced"])
+@pytest.mark.parametrize("optimizations", ["accuracy"], indirect=True)
+def test_a_traced_round_allocates_nothing(mesh_device, checkpoint, how):
+    """Not even for a moment: ttnn's own record of what happens on the device shows no allocation; and one if there is
+    one."""
+    with opened(mesh_device, how, pair_requests(checkpoint, checkpoint, num_draft_tokens=[3])) as (_, draft):
+        fused, ttnn = draft.rounds[3], draft.model.upstream.ttnn
+
+        def allocations(work):
+            ttnn.graph.begin_graph_capture(ttnn.graph.RunMode.NORMAL)
+            work()
+            return [node["node_type"] for node in ttnn.graph.end_graph_capture()].count("buffer_allocate")
+
+        blank = torch.zeros(32, dtype=torch.int32)
+        assert allocations(lambda: fused.run([[*PROMPT, 7]], [3])) == 0
+        assert allocations(lambda: ttnn.from_torch(blank, dtype=ttnn.int32, device=mesh_device)) == 1
+
+
 def stale(name):
     """What is to be staged there stays on the host."""
 

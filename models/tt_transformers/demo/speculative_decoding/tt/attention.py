@@ -11,6 +11,7 @@ v_heads, current_pos, page_table), a subclass would override it and this file wo
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from models.tt_transformers.demo.speculative_decoding.errors import ModelFailure
@@ -52,9 +53,14 @@ class RowWrites:
             raise ModelFailure("an attention layer was asked to decode outside of a decode step of this package")
         stock = {name: op for name in (FUSED_WRITE, SEPARATE_WRITE) if (op := getattr(self._experimental, name, None))}
         calls: list[str] = []
+
+        def recorded(name: str, *args: Any, **kwargs: Any) -> None:
+            calls.append(name)
+            write(stock[name], args, kwargs)
+
         try:
-            for name, op in stock.items():
-                setattr(self._experimental, name, _recorded(name, op, calls, write))
+            for name in stock:
+                setattr(self._experimental, name, partial(recorded, name))
             yield
         finally:
             for name, op in stock.items():
@@ -65,14 +71,6 @@ class RowWrites:
                 f"ttnn.experimental.{FUSED_WRITE} or two of ttnn.experimental.{SEPARATE_WRITE}, but called "
                 f"{', '.join(calls) or 'neither'}; use tt-metal of 2026-06-22, or adapt attention.py"
             )
-
-
-def _recorded(name: str, op: Callable[..., Any], calls: list[str], write: Callable[..., None]) -> Callable[..., None]:
-    def recorded(*args: Any, **kwargs: Any) -> None:
-        calls.append(name)
-        write(op, args, kwargs)
-
-    return recorded
 
 
 def row_safe_attention(base: type, writes: RowWrites) -> type:

@@ -10,8 +10,6 @@ are an argmax at the end of the model instead, inside the trace. A Generator hol
 T has a Generator of its own.
 """
 
-import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +36,7 @@ class DecodeStep:
         self.tokens_per_user, self.argmax_only = tokens_per_user, argmax_only
         self.rows = RowDecode(model, users=users, tokens_per_user=tokens_per_user)
         self.captured = False
-        self.launch_ns: deque[int] = deque(maxlen=1000)  # what launch() took: staging, and starting the decode
+        self._traces: list[Any] = []
         self._generator = model.upstream.Generator(
             [self], [model.args], model.mesh_device, tokenizer=model.args.tokenizer
         )
@@ -53,11 +51,7 @@ class DecodeStep:
         decode = self.rows.ids if self.argmax_only else self.rows.logits
         return decode(x, current_pos, rot_mat_idxs, page_table, **options), None
 
-    def run(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int], **how: bool) -> Tensor:
-        """launch() and read(): returns when the result is on the host, so that another trace may run next."""
-        return self.read(self.launch(tokens, positions, lengths, **how))
-
-    def launch(
+    def run(
         self,
         tokens: Tensor,
         positions: Sequence[int],
@@ -65,15 +59,17 @@ class DecodeStep:
         *,
         enable_trace: bool,
         prepare: bool = False,
-    ) -> Any:
-        """Stage one decode and start it.
+    ) -> Tensor:
+        """One decode, done when its result is on the host: another trace may run then.
 
         Args:
             tokens: int64 [b, w] with b <= users and w <= T.
             positions: b first positions, IDLE for a user that takes no part.
             lengths: how many of each user's tokens count. prepare: see decode_words().
+
+        Returns:
+            int64 [users*T] ids or float32 [users*T, V] logits.
         """
-        begun = time.perf_counter_ns()
         output = self._generator.decode_forward(
             *self.rows.rows(tokens, positions, lengths),
             page_table=self.rows.page_table,
@@ -82,17 +78,20 @@ class DecodeStep:
             read_from_device=False,
             **decode_words(self._model.upstream, reload=True, prepare=prepare),
         )
-        self.launch_ns.append(time.perf_counter_ns() - begun)
-        return output[0][0]
-
-    def read(self, output: Any) -> Tensor:
-        """What was launched: int64 [users*T] ids or float32 [users*T, V] logits, from one device of the mesh."""
         ttnn = self._model.upstream.ttnn
-        host = ttnn.to_torch(ttnn.get_device_tensors(output)[0])  # the other devices hold the same
+        host = ttnn.to_torch(ttnn.get_device_tensors(output[0][0])[0])  # the other devices hold the same
         return host.reshape(-1).to(torch.int64) if self.argmax_only else host.reshape(self.rows.live_rows, -1).float()
 
     def capture(self, tokens: Tensor, positions: Sequence[int]) -> None:
         """Let Generator capture its trace. Raises BadInput if the trace does not fit the device's trace region."""
+        ttnn = self._model.upstream.ttnn
+        begin = ttnn.begin_trace_capture
+
+        def begun(*where: Any, **how: Any) -> Any:
+            self._traces.append(begin(*where, **how))
+            return self._traces[-1]
+
+        ttnn.begin_trace_capture = begun  # of a capture that fails Generator forgets the trace, which is there already
         try:
             self.run(tokens, positions, [self.tokens_per_user] * len(positions), enable_trace=True)
         except RuntimeError as error:
@@ -104,15 +103,15 @@ class DecodeStep:
                 f"{reason} Open the device with a larger trace_region_size, ask for smaller or fewer K, or run with "
                 "enable_trace=False"
             ) from error
+        finally:
+            ttnn.begin_trace_capture = begin
         self.captured = self._model.captured = True
 
     def release(self) -> None:
-        """Release the trace and what it reads, while the device is still open."""
-        for traces in self._generator.trace_ids_decode.values():
-            for trace_id in (traces or {}).values():
-                self._model.upstream.ttnn.release_trace(self._model.mesh_device, trace_id)
+        """Release the trace, while the device is still open."""
+        while self._traces:
+            self._model.upstream.ttnn.release_trace(self._model.mesh_device, self._traces.pop())
         self._generator.trace_ids_decode.clear()
-        self.rows.release()
         self.captured = False
 
 

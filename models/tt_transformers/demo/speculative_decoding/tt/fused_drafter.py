@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A draft model on the target's mesh: greedy rounds in one go where the device is ready for them, else step by step."""
 
+from dataclasses import replace
+
 from models.tt_transformers.demo.speculative_decoding.drafters import USUAL_GAP, Draft, DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
@@ -16,8 +18,8 @@ class FusedDrafter(ModelDrafter):
 
     def propose(self, request: DraftRequest) -> Draft:
         """See Drafter.propose."""
-        if (fused := self._round(request)) is None:
-            return super().propose(request)
+        if isinstance(fused := self._round(request), str):
+            return replace(super().propose(request), apart=fused)
         gaps = {user: self._missing(user, request.contexts[user]) for user, count in enumerate(request.counts) if count}
         longest = max(map(len, gaps.values()))
         late = {user: gap[:-USUAL_GAP] for user, gap in gaps.items() if len(gap) > USUAL_GAP}
@@ -29,10 +31,17 @@ class FusedDrafter(ModelDrafter):
         sources = [[self.name] * len(drafted) for drafted in drafts]
         return Draft(drafts, [None] * len(drafts), sources, max(0, longest - USUAL_GAP), choices)
 
-    def _round(self, request: DraftRequest) -> FusedRound | None:
-        """The one of this K and judge; a wider one only where single steps are not traced, and so cost more."""
+    def _round(self, request: DraftRequest) -> FusedRound | str:
+        """The one of this K and judge, a wider one only where single steps are not traced, and so cost more; or why
+        there is none."""
         k, judge = max(request.counts), request.judge
-        model = judge.model if request.argmax_only and isinstance(judge, TTModelRunner) else None
+        if not request.argmax_only:
+            return "drafts are sampled, or end where the draft is unsure"
+        if not isinstance(judge, TTModelRunner):
+            return "other rows are verified as well"
+        model = judge.model
         wider = [fused for width, fused in self.runner.rounds.items() if 0 < k <= width and fused.target is model]
         nearest = min(wider, key=lambda fused: fused.num_draft_tokens, default=None)
-        return nearest if nearest and (nearest.num_draft_tokens == k or not self.runner.enable_trace) else None
+        if nearest and (nearest.num_draft_tokens == k or not self.runner.enable_trace):
+            return nearest
+        return self.runner.unfused.get(k, f"no round of {k} tokens is ready")

@@ -15,8 +15,6 @@ does (compile, allocate everything, capture, stage, execute, read); the decodes 
 ttnn_decode_forward.
 """
 
-import time
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -62,7 +60,6 @@ class FusedRound:
         self._output = self._on_mesh(torch.zeros(1, 1, 1, found), "uint32")
         self._run_steps = partial(run_round, steps, self._ids, self._positions, self._output, users=users)
         self._trace: int | None = None
-        self.launch_ns: deque[int] = deque(maxlen=1000)  # staging, and starting the round
 
     @property
     def captured(self) -> bool:
@@ -77,9 +74,12 @@ class FusedRound:
         """Capture it as one trace; returns why it has none where it does not fit the trace region."""
         trace = self._ttnn.begin_trace_capture(self._mesh, cq_id=0)
         try:
-            self._run_steps()
-            self._ttnn.end_trace_capture(self._mesh, trace, cq_id=0)
+            try:
+                self._run_steps()
+            finally:
+                self._ttnn.end_trace_capture(self._mesh, trace, cq_id=0)
         except RuntimeError as error:
+            self._ttnn.release_trace(self._mesh, trace)  # it exists since it was begun
             if (reason := want_of_room(error)) is None:
                 raise
             return reason
@@ -105,14 +105,12 @@ class FusedRound:
         Returns:
             Per user counts[u] drafts, and if active the target's choices after the pending token and each draft.
         """
-        begun = time.perf_counter_ns()
         lagging, active = lagging or [False] * len(contexts), active or [True] * len(contexts)
         self._stage(contexts, counts, lagging, active)
         if self._trace is None:
             self._run_steps()
         else:
             self._ttnn.execute_trace(self._mesh, self._trace, cq_id=0, blocking=False)
-        self.launch_ns.append(time.perf_counter_ns() - begun)
         ids = self._ttnn.to_torch(self._ttnn.get_device_tensors(self._output)[0]).reshape(-1).tolist()
         drafted, judged = ids[: self.users * self.num_draft_tokens], ids[self.users * self.num_draft_tokens :]
         width = self.num_draft_tokens + 1
@@ -123,11 +121,7 @@ class FusedRound:
         return drafts, choices
 
     def _stage(
-        self,
-        contexts: Sequence[Sequence[int]],
-        counts: Sequence[int],
-        lagging: Sequence[bool],
-        active: Sequence[bool],
+        self, contexts: Sequence[Sequence[int]], counts: Sequence[int], lagging: Sequence[bool], active: Sequence[bool]
     ) -> None:
         """Write the two staging tensors."""
         pending = [len(context) - 1 for context in contexts]
@@ -160,12 +154,10 @@ class FusedRound:
         return self._ttnn.to_device(self._on_host(rows, dtype), device=self._mesh)
 
     def release(self) -> None:
-        """Release the trace and what it reads, while the device is still open. May be called twice."""
+        """Release the trace, while the device is still open. May be called twice."""
         if self._trace is not None:
             self._ttnn.release_trace(self._mesh, self._trace)
             self._trace = None
-        for decode in dict.fromkeys(self._decodes):
-            decode.release()
 
 
 def rotary_columns(decode: RowDecode) -> Tensor:

@@ -33,15 +33,10 @@ SKIP = -1  # a position that the update ops and SDPA decode pass over
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Which of a decode step's rows belongs to whom: row u*T + j is user u's j-th token.
+    """Which of a decode step's rows belongs to whom: row u*T + j is user u's j-th token."""
 
-    Attributes:
-        users: how many sequences are decoded together.
-        tokens_per_user: T, the rows that each of them has.
-    """
-
-    users: int
-    tokens_per_user: int
+    users: int  # sequences that are decoded together
+    tokens_per_user: int  # T, the rows that each of them has
 
     def __post_init__(self) -> None:
         if not 1 <= self.tokens_per_user <= TILE_ROWS:
@@ -91,17 +86,9 @@ class WritePositions:
         import ttnn
 
         masks = layout.one_hot_masks() if layout.tokens_per_user > 1 else []
-        self._masks = [
-            ttnn.from_buffer(
-                mask,
-                [layout.compiled_batch],
-                ttnn.int32,
-                mesh_device,
-                layout=ttnn.ROW_MAJOR_LAYOUT,
-                memory_config=ttnn.DRAM_MEMORY_CONFIG,
-            )
-            for mask in masks
-        ]
+        shape, place = [layout.compiled_batch], {"memory_config": ttnn.DRAM_MEMORY_CONFIG}
+        place["layout"] = ttnn.ROW_MAJOR_LAYOUT
+        self._masks = [ttnn.from_buffer(mask, shape, ttnn.int32, mesh_device, **place) for mask in masks]
 
     def split(self, current_pos: ttnn.Tensor) -> list[ttnn.Tensor]:
         """One tensor of write positions per call, on the device and without the host.
@@ -117,14 +104,5 @@ class WritePositions:
 
         if not self._masks:
             return [current_pos]
-        return [
-            ttnn.where(mask, current_pos, SKIP, memory_config=ttnn.DRAM_MEMORY_CONFIG)  # the update ops want DRAM
-            for mask in self._masks
-        ]
-
-    def deallocate(self) -> None:
-        """Free the masks; a trace that reads them must have been released. May be called twice."""
-        import ttnn
-
-        while self._masks:
-            ttnn.deallocate(self._masks.pop())
+        dram = ttnn.DRAM_MEMORY_CONFIG  # where the update ops want it
+        return [ttnn.where(mask, current_pos, SKIP, memory_config=dram) for mask in self._masks]

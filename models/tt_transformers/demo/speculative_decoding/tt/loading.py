@@ -29,7 +29,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZ
 
 _TT = "models.tt_transformers.tt"
 _REMEDY = "this is written for tt-metal of 2026-06-22 (ttnn 0.73.1) and newer trees that keep its interface"
-_TTNN = """slice argmax where reshape pad transpose concat copy from_torch from_buffer to_torch to_device deallocate
+_TTNN = """slice argmax where reshape pad transpose concat copy from_torch from_buffer to_torch to_device
 copy_host_to_device_tensor get_device_tensors ReplicateTensorToMesh get_memory_view BufferType.DRAM BufferType.TRACE
 begin_trace_capture end_trace_capture execute_trace release_trace synchronize_device bfloat8_b int32 uint32"""
 # Module -> attribute path -> the parameters that are passed by name.

@@ -11,7 +11,6 @@ one 12 GB N150. Pure arithmetic: neither ttnn nor tt_transformers is imported he
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,15 +25,10 @@ BYTES_PER_ELEMENT = {"BFLOAT4_B": 576 / 1024, "BFLOAT8_B": 1088 / 1024, "BFLOAT1
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """Which blocks of the paged KV cache belong to which user; block 0 belongs to nobody.
+    """Which blocks of the paged KV cache belong to which user; block 0 belongs to nobody."""
 
-    Attributes:
-        users: how many sequences are held.
-        max_seq_len: tokens that each may hold.
-    """
-
-    users: int
-    max_seq_len: int
+    users: int  # sequences that are held
+    max_seq_len: int  # tokens that each may hold
 
     def __post_init__(self) -> None:
         if self.users < 1 or self.max_seq_len < 1:
@@ -130,16 +124,11 @@ def _embedding_and_head(args: Any, outputs: int) -> float:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The models that are to share each device, against what that device has free.
-
-    Attributes:
-        free: bytes of DRAM free on each device; the trace region is already taken out of it.
-        trace_region: bytes set aside for traces on each device (0: newer ttnn allocates traces in the free DRAM).
-    """
+    """The models that are to share each device, against what that device has free."""
 
     models: tuple[ModelMemory, ...]
-    free: int
-    trace_region: int
+    free: int  # bytes of each device's DRAM; the trace region is already taken out of it
+    trace_region: int  # bytes set aside for traces on each device (0: newer ttnn allocates them in the free DRAM)
 
     @property
     def needed(self) -> int:
@@ -162,22 +151,3 @@ class MemoryPlan:
                 f"{' and '.join(m.name for m in self.models)} do not fit on this device. {self}\n"
                 "Ask for fewer users or a smaller max_seq_len, a smaller model, or a mesh of more devices"
             )
-
-
-def plan_memory(
-    args: Sequence[Any],
-    tensor_group: Any,
-    cache: CacheLayout,
-    *,
-    free: int,
-    trace_region: int,
-    head_sizes: Sequence[int | None] | None = None,
-) -> MemoryPlan:
-    """The plan for one or more models (upstream's ModelArgs) that each get a cache of this layout.
-
-    Args:
-        head_sizes: per model, how many output ids a trimmed head keeps (None: all).
-    """
-    sizes = head_sizes or [None] * len(args)
-    models = [ModelMemory.of(a, tensor_group, cache, head_size=size) for a, size in zip(args, sizes, strict=True)]
-    return MemoryPlan(tuple(models), free, trace_region)

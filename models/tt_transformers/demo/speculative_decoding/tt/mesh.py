@@ -28,6 +28,13 @@ def mesh_shape() -> tuple[int, int]:
     return MESH_SHAPES[name]
 
 
+def name_of(mesh_device: Any) -> str:
+    """MESH_DEVICE's name of a mesh of that shape, or its shape; another architecture than Wormhole's goes before it."""
+    shape, arch = tuple(mesh_device.shape), str(mesh_device.arch()).rpartition(".")[2].lower()
+    name = next((name for name, known in MESH_SHAPES.items() if known == shape), "{}x{}".format(*shape))
+    return name if arch == "wormhole_b0" else f"{arch} {'{}x{}'.format(*shape)}"
+
+
 def wanted_traces() -> bool | None:
     """What SPECULATIVE_TRACE says: 1 (traced), 0 (untraced); None if it is not set: safe_to_trace() decides."""
     said = os.environ.get("SPECULATIVE_TRACE", "")

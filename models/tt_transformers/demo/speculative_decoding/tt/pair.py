@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -17,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import Trimme
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
-from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, plan_memory
+from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, MemoryPlan, ModelMemory
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
@@ -83,7 +84,7 @@ def open_models(
         enable_trace: default: of single forwards as safe_to_trace() says; of fused rounds in fast dispatch, unless
             those of several K would alternate where single forwards may not.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
-        fuse: offer the draft fused rounds of every K, where fusible() has nothing against it.
+        fuse: offer the draft fused rounds of every K, where unfusible() has nothing against it.
     """
     batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
@@ -110,7 +111,8 @@ def open_models(
     dram, trace = (ttnn.get_memory_view(mesh_device, kind) for kind in (ttnn.BufferType.DRAM, ttnn.BufferType.TRACE))
     free, region = dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank
     sizes = [None if head is None else len(head) for head in heads]
-    plan = plan_memory(args, upstream.TensorGroup, cache, free=free, trace_region=region, head_sizes=sizes)
+    of = partial(ModelMemory.of, tensor_group=upstream.TensorGroup, cache=cache)
+    plan = MemoryPlan(tuple(of(a, head_size=size) for a, size in zip(args, sizes, strict=True)), free, region)
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
@@ -123,7 +125,9 @@ def open_models(
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
             runner.load = replace(load, layers=model_args.n_layers, **size)
             runners.append(runner)
-        if fuse and fusible(requests, args):
+        if fuse and len(requests) == 2 and (reason := unfusible(requests, args)):
+            runners[1].unfused = dict.fromkeys(ks, reason)
+        elif fuse and len(requests) == 2:
             models = runners[1].model, runners[0].model
             rounds = {k: FusedRound(*models, users=users, num_draft_tokens=k) for k in ks}
             runners[0].rounds = runners[1].rounds = rounds
@@ -133,12 +137,13 @@ def open_models(
     return runners
 
 
-def fusible(requests: Sequence[ModelRequest], args: Sequence[Any]) -> bool:
-    """Whether rounds of these two can be one program sequence: ids alone pass from step to step, as they are."""
-    if len(requests) != 2 or not all(request.ids for request in requests):
-        return False
-    target, draft = args
-    return requests[1].head_token_ids is None and draft.vocab_size <= target.vocab_size
+def unfusible(requests: Sequence[ModelRequest], args: Sequence[Any]) -> str | None:
+    """Why rounds of these two cannot be one program sequence, if so: ids alone pass from step to step, as they are."""
+    if not all(request.ids for request in requests):
+        return "logits are wanted, and ids alone pass from step to step"
+    if requests[1].head_token_ids is not None or args[1].vocab_size > args[0].vocab_size:
+        return "the draft's ids are not the target's"
+    return None
 
 
 def warmup_together(
@@ -155,7 +160,8 @@ def warmup_together(
         fused.compile()
     for runner in runners:
         runner.capture()
-    for k, fused in list(rounds.items()) if rounds_traced else ():
+    for k, fused in list(rounds.items()) if rounds_traced else ():  # last: after one that does not fit none does
         if reason := fused.capture():
-            logger.info(f"rounds of K = {k} go step by step, as their trace does not fit: {reason}")
             rounds.pop(k).release()
+            runners[1].unfused[k] = f"its trace does not fit: {reason}"
+            logger.info(f"rounds of K = {k} go step by step: {runners[1].unfused[k]}")

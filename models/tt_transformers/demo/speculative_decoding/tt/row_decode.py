@@ -69,7 +69,3 @@ class RowDecode:
     def ids(self, *inputs: Any, **how: Any) -> Any:
         """Their argmax, uint32 [1, 1, rows], the lowest of a tie."""
         return self.model.upstream.ttnn.argmax(self.logits(*inputs, **how), dim=-1, keepdim=False)
-
-    def release(self) -> None:
-        """Free what it holds on the device, once no trace reads it."""
-        self.write_positions.deallocate()

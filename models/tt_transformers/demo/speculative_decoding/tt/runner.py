@@ -5,7 +5,6 @@
 
 import gc
 from collections.abc import Sequence
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -54,6 +53,7 @@ class TTModelRunner:
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
         self.rounds: dict[int, FusedRound] = {}  # by K: those that it takes part in, shared with the other model
+        self.unfused: dict[int, str] = {}  # by K: why there is none
         self._prefiller = model.upstream.Generator(
             [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
         )
@@ -114,10 +114,6 @@ class TTModelRunner:
         if (head := self.model.head) is None:
             return rows
         return head.whole(rows) if rows.is_floating_point() else head.ids(rows.clamp(0, len(head) - 1))
-
-    def launch_ms(self) -> dict[int, float]:
-        """By T: how long the host is busy until a decode is launched, in milliseconds (median)."""
-        return {step.tokens_per_user: median(step.launch_ns) / 1e6 for step in self._steps.values() if step.launch_ns}
 
     def synchronize(self) -> None:
         """See ModelRunner."""
