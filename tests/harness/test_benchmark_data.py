@@ -19,7 +19,7 @@ def a_record(**more):
     """As much of one as is looked at: two drafts of three stood, and two users."""
     total = dict.fromkeys(("decode_tps_per_user", "baseline_decode_tps_per_user", "acceptance_rate"), 0.5)
     total |= dict.fromkeys(("decode_tps", "baseline_decode_tps", "tokens_per_round"), 1.5)
-    total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1, "predicted_speedup": 1.2}
+    total |= {"speedup": None, "accepted_per_position": [1], "alpha": 0.5, "c": 0.1, "v": 1.1}
     record = {
         "summary": {**total, "drafted": 3},
         "pair": "llama-1b-8b",
