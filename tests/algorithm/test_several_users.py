@@ -243,7 +243,7 @@ class TestCommandLine:
         result = json.loads((tmp_path / "r.json").read_text())
         assert result["summary"]["identical"] == 5
         shown = capsys.readouterr().out
-        assert ("tok/s/user" in shown and "tok/s in total" in shown) == ("--batch-size" in options)
+        assert ("1 user" in shown and "all users" in shown) == ("--batch-size" in options)
         assert sum(entry["rounds"] for entry in result["summary"]["per_k"]) == result["summary"]["rounds"]
 
     def test_sampled_runs_compare_no_tokens(self, models, prompts, tmp_path):

@@ -161,30 +161,39 @@ def round_lines(record: Row) -> list[str]:
 
 
 def result_table(record: Row) -> str:
-    """One row per prompt, then the totals; of several users at once a row has the speed of one, the last row of all."""
+    """One row per prompt, then the totals; of several users at once the speed of one, and in the last row of all."""
     several, total = (record.get("batch_size") or 1) > 1, record["summary"]
-    rate = "tok/s/user" if several else "tok/s"
+    rate, per_user = ("1 user\n{}", "_per_user") if several else ("tok/s\n{}", "")
     columns = [
         Column("category", "category"),
         Column("prompt\ntokens", "prompt_tokens", rank=4),
         Column("new\ntokens", "new_tokens", rank=3),
         Column("TTFT ms\nplain", "baseline_ttft_ms", "{:.0f}", rank=2),
         Column("TTFT ms\nspec", "ttft_ms", "{:.0f}", rank=2),
-        Column(f"{rate}\nplain", "baseline_decode_tps", "{:.1f}"),
-        Column(f"{rate}\nspec", "decode_tps", "{:.1f}"),
+        Column(rate.format("plain"), "plain_rate", "{:.1f}"),
+        Column(rate.format("spec"), "rate", "{:.1f}"),
+        *([Column("all users\nplain", "plain_of_all", "{:.1f}")] if several else []),
+        *([Column("all users\nspec", "of_all", "{:.1f}")] if several else []),
         Column("wall-clock\nspeedup", "speedup", "{:.2f}x"),
-        Column("accept-\nance", "acceptance_rate", "{:.2f}"),
-        Column("tokens/\nround", "tokens_per_round", "{:.2f}"),
+        Column("accept-\nance", "acceptance_rate", "{:.2f}", rank=int(several)),
+        Column("tokens/\nround", "tokens_per_round", "{:.2f}", rank=int(several)),
         Column("identical", "same"),
         Column("loops", "around", rank=1),
     ]
     rows = [
-        {**row, "around": "yes" if row["loops"] else "", "new_tokens": len(row["tokens"]), "same": _same(row)}
+        {
+            **row,
+            **{"rate": row["decode_tps"], "plain_rate": row["baseline_decode_tps"]},
+            **{"around": "yes" if row["loops"] else "", "new_tokens": len(row["tokens"]), "same": _same(row)},
+        }
         for row in record["prompts"]
     ]
-    names = {"category": "all, tok/s in total" if several else "all", "same": same_of_all(total)}
-    totals = {**total, **names, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
-    return screen_table("speculative against plain decoding, same target, same tokens, same run", columns, rows, totals)
+    rates = {"rate": total[f"decode_tps{per_user}"], "plain_rate": total[f"baseline_decode_tps{per_user}"]}
+    rates |= {"of_all": total["decode_tps"], "plain_of_all": total["baseline_decode_tps"]}
+    names = {"category": "all", "same": same_of_all(total)}
+    totals = {**total, **rates, **names, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
+    title = "speculative against plain decoding, same target, same tokens, same run"
+    return screen_table(title + ("; speeds in tok/s" if several else ""), columns, rows, totals)
 
 
 def _same(row: Row) -> str | None:

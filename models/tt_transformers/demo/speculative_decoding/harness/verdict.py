@@ -36,16 +36,19 @@ def headline(record: Row) -> list[str]:
     if total["speedup"] is None:
         return ["speedup not measured: plain decoding was not run, or there was nothing to time."]
     noise, loops = total["noise_floor"], total["prompts"] - alone["prompts"]
-    lines = [f"{_interval(total, noise)} of plain decoding's speed, all {_prompts(total['prompts'])}"]
+    every = f"all {_prompts(total['prompts'])}; noise floor {abs(noise):.1%}"
+    lines = [f"{_interval(total, noise)} plain decoding, {every}"]
     if loops and alone["prompts"]:
-        lines.append(f"{_interval(alone, noise)} on the {_prompts(alone['prompts'])} whose text does not loop")
+        lines.append(
+            f"{_interval(alone, noise)} plain decoding, the {_prompts(alone['prompts'])} whose text does not loop"
+        )
     elif loops:
         lines.append("every text loops: there is no figure for texts that do not")
-    floor = f"noise floor {abs(noise):.1%}: a loop that drafts nothing, beside plain decoding, in this run"
-    tails = total["tails"]
-    if tails["differ"]:
-        floor += f"; tails differ: sums are {tails['plain']:.2f} (plain) and {tails['speculative']:.2f} of the medians"
-    return [*lines, floor]
+    lines.append("(95% intervals; the floor: a loop that drafts nothing, beside plain decoding)")
+    if (tails := total["tails"])["differ"]:
+        told = "sums are {plain:.2f} (plain) and {speculative:.2f} (speculative) of the medians".format(**tails)
+        lines.append(f"tails differ: {told}")
+    return lines
 
 
 def _prompts(count: int) -> str:
