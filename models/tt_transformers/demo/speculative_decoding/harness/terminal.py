@@ -192,8 +192,10 @@ def result_table(record: Row) -> str:
     rates |= {"of_all": total["decode_tps"], "plain_of_all": total["baseline_decode_tps"]}
     names = {"category": "all", "same": same_of_all(total)}
     totals = {**total, **rates, **names, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
-    title = "speculative against plain decoding, same target, same tokens, same run"
-    return screen_table(title + ("; speeds in tok/s" if several else ""), columns, rows, totals)
+    title = (
+        f"speculative against plain decoding, same {'tokens, same run, in tok/s' if several else 'target, tokens, run'}"
+    )
+    return screen_table(title, columns, rows, totals)
 
 
 def _same(row: Row) -> str | None:
