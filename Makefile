@@ -44,11 +44,11 @@ bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by t
 gates: $(VENV)/ready ## acceptance and tokens per round of the embedded pair against what is expected (or ARGS="--update")
 	PYTHONPATH=. $(RUN) tests/support/perf_gates.py $(ARGS)
 
-report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, an hour)
+report: $(VENV)/ready ## measure the embedded pair and write its reports (a quiet machine, an hour; options for all in ARGS)
 	mkdir -p generated
-	$(DEMO) compare --k 0,1,2,3,4,6,8,auto --repeat 3 --no-peers --json $(word 1,$(RESULTS))
-	$(DEMO) compare --k 2,4,auto --drafters hybrid --batch-sizes 4 --repeat 3 --no-peers --json $(word 2,$(RESULTS))
-	$(DEMO) compare --k 1,2,8,auto --drafters hybrid --repeat 2 --json $(word 3,$(RESULTS)) $(ARGS)
+	$(DEMO) compare --k 0,1,2,4,8,auto --repeat 1 --no-peers --json $(word 1,$(RESULTS)) $(ARGS)
+	$(DEMO) compare --k 4,auto --drafters hybrid --batch-sizes 4 --repeat 1 --no-peers --json $(word 2,$(RESULTS)) $(ARGS)
+	$(DEMO) compare --k 2,auto --drafters hybrid --repeat 3 --json $(word 3,$(RESULTS)) $(ARGS)
 	$(DEMO) report $(RESULTS) --out $(subst .,/,$(MODULE))/reports --page docs/report.html
 
 lint: $(VENV)/ready ## formatting and static checks
