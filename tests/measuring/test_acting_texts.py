@@ -16,7 +16,8 @@ from measuring.report import main
 from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import ACTING, report_table
 from measuring.reports.plots import speed_by_prompt
-from measuring.results import Run, load_results
+from measuring.results import load_results
+from measuring.run import Run
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import PlainScreen
 
 ACTORS = "\x1b[2J \x00 \x07 \x0b \x0c \r \x7f \x85 \x9b \u061c \u200e \u202e \u2066 \u2028 \u2029 \ufeff \ufffe \ud83d"

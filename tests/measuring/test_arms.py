@@ -8,7 +8,8 @@ from support.results import compare_result, run, save
 
 from measuring.report import main
 from measuring.reports.arms import auto_by_category, fastest_by_category
-from measuring.results import Run, load_results
+from measuring.results import load_results
+from measuring.run import Run
 from models.tt_transformers.demo.speculative_decoding.metrics import speedup
 
 PLAIN_S, TTFT_S = 10.0, 1.0

@@ -18,7 +18,7 @@ from measuring.estimate import estimate_table
 from measuring.reports.arms import auto_by_category
 from measuring.reports.document import Bullets, Section, Table, report_table, to_markdown
 from measuring.reports.page import page
-from measuring.results import Run
+from measuring.run import Run
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import styled
 
 HOSTILE = (

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from measuring.compare import compare_table, main
 from measuring.peers import Peer
 from measuring.reports.arms import fastest_by_category, peers_table
-from measuring.results import Run
+from measuring.run import Run
 
 SETTINGS = {"repetition_penalty": 1.3, "suppress_tokens": [5, 9], "no_repeat_ngram_size": 2}
 
