@@ -186,10 +186,10 @@ def peer_record(
     repeats = min(len(ours) for ours, _ in times)
     reason = doubts
     if repeats < FEWEST_REPEATS:
-        reason = f"{repeats} whole requests per prompt were run, and a median needs {FEWEST_REPEATS}"
+        reason = f"whole requests per prompt: {repeats}; a median needs {FEWEST_REPEATS}"
     elif not all(same):
         reason = f"its text is another on {same.count(False)} of {len(same)} prompts"
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "category": request.category,
             "new_tokens": len(runs[0].tokens),

@@ -118,11 +118,11 @@ def write_page(record: dict[str, Any], path: Path) -> None:
 
 
 def page_of(results: Results, svgs: Mapping[str, str]) -> str:
-    """The headline is the first pair's. Beside it stands the plot over K; where one K alone was run, that of prompts."""
+    """The headline is the first pair's; beside it stands the plot over K or, where one K alone ran, over prompts."""
     made = [run for _, _, run in _drawn(results) if run.made]
     slug = results.slug(results.pairs()[0])
     lead = next((name for plot in LEADS if (name := f"{plot}_{slug}") in svgs), "")
-    tables = [section for section in [*summary(results)[1:], *appendix(results)[1:]]]
+    tables = [*summary(results)[1:], *appendix(results)[1:]]
     return page(TITLE, tables, made, svgs, lead)
 
 

@@ -31,7 +31,8 @@ class Speedup:
     @classmethod
     def of(cls, found: Mapping[str, Any] | None, noise: float | None = None, lacks: str = NOT_MEASURED) -> Speedup:
         """Of a part of a result file that holds FIGURES; without a value if it is not there."""
-        return cls(*((found or {}).get(name) for name in FIGURES), noise=noise, lacks=lacks)
+        value, low, high = ((found or {}).get(name) for name in FIGURES)
+        return cls(value, low, high, noise, lacks)
 
     def __str__(self) -> str:
         if self.value is None:
@@ -64,19 +65,15 @@ def rate(value: float | None, noise: float | None) -> str:
 def together(parts: Sequence[tuple[Speedup, float | None]], **how: Any) -> Speedup:
     """Of several prompts: the mean of their speedups, weighted by the seconds that speculative decoding took for each;
     the half-widths of intervals add as those of independent measurements do."""
-    known = [(found, seconds) for found, seconds in parts if found.value is not None and seconds]
-    if len(known) == 1:
-        (only, _), *_ = known
-        return Speedup(only.value, only.low, only.high, **how)
-    whole = sum(seconds for _, seconds in known)
-    if not known or not whole:
+    known = [(found, found.value, seconds) for found, seconds in parts if found.value is not None and seconds]
+    whole = sum(seconds for _, _, seconds in known)
+    if not known:
         return Speedup(**how)
-    value = sum(found.value * seconds for found, seconds in known) / whole
-    ends = []
-    for name, sign in (("low", -1.0), ("high", 1.0)):
-        widths = [(None if (end := getattr(f, name)) is None else (end - f.value) * s / whole) for f, s in known]
-        ends.append(None if None in widths else value + sign * math.hypot(*widths))
-    return Speedup(value, *ends, **how)
+    value = sum(one * seconds for _, one, seconds in known) / whole
+    lows = [None if found.low is None else (one - found.low) * seconds / whole for found, one, seconds in known]
+    highs = [None if found.high is None else (found.high - one) * seconds / whole for found, one, seconds in known]
+    below, above = (None if None in ends else math.hypot(*filter(None, ends)) for ends in (lows, highs))
+    return Speedup(value, None if below is None else value - below, None if above is None else value + above, **how)
 
 
 def of_peer(record: Mapping[str, Any]) -> Speedup:

@@ -14,12 +14,12 @@ from measuring.reports.document import NOT_MEASURED, measured
 from measuring.run import Row, Run
 
 KINDS = {  # class -> what it says; colours in page.css
-    "drafted": "drafted by the draft, accepted",
-    "looked": "drafted from the text itself, accepted",
-    "recovered": "recovered: the target's own, after a rejected draft",
-    "bonus": "bonus: the target's own, after a whole draft",
-    "plain": "the target's own, nothing drafted",
-    "prefill": "first token, from the prompt",
+    "drafted": "drafted by a model",
+    "looked": "drafted from the text itself",
+    "recovered": "recovered: the target's, after a rejection",
+    "bonus": "bonus: the target's, after a whole draft",
+    "plain": "the target's, nothing drafted",
+    "prefill": "first token",
 }
 COUNTERS = ("drafted", "accepted", "recovered", "bonus")
 CONTROLS = {  # of player.js -> (its face, what it does)
@@ -114,7 +114,7 @@ def article(answer: Answer, run: Run, title: str) -> str:
     label = html.escape(f"Answer: {title}. Space plays, arrow keys step through rounds.", quote=True)
     return (
         f'<article class="answer"{playing} aria-label="{label}">'
-        f"<h3>{html.escape(title)}</h3><p class=\"facts\">{html.escape(', '.join(filter(None, facts)))}</p>"
+        f"<h3>{html.escape(title)}</h3><p class=\"of\">{html.escape(', '.join(filter(None, facts)))}</p>"
         f'<details class="prompt"><summary>The prompt</summary><p>{html.escape(row["prompt"])}</p></details>'
         f"{_controls(answer) if answer.rounds else ''}"
         f'<p class="text">{_tokens(answer)}</p></article>'
@@ -122,12 +122,11 @@ def article(answer: Answer, run: Run, title: str) -> str:
 
 
 def _controls(answer: Answer) -> str:
-    buttons = "".join(
-        f'<button type="button" data-part="{name}" title="{does}"' + (f' aria-label="{does}">' if name != "play" else ">")
-        + f"{face}</button>"
-        for name, (face, does) in CONTROLS.items()
-    )  # fmt: skip
-    counters = "".join(f'<div class="{name}"><dt>{name}</dt><dd data-part="{name}">0</dd></div>' for name in COUNTERS)
+    buttons = ""
+    for name, (face, does) in CONTROLS.items():
+        label = "" if name == "play" else f' aria-label="{does}"'  # whose face says what it does now
+        buttons += f'<button type="button" data-part="{name}" title="{does}"{label}>{face}</button>'
+    counters = "".join(f'<div><dt>{name}</dt><dd data-part="{name}">0</dd></div>' for name in COUNTERS)
     last = len(answer.rounds)
     return (
         f'<div class="controls" data-part="controls" hidden><div class="buttons">{buttons}</div>'

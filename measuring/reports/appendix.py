@@ -67,7 +67,10 @@ def _of_pair(results: Results, pair: str, run: Run) -> list[Section]:
         "Where the time goes": [arms.time_split(drafting), tables.totals(run)],
         "Cold start against warm": [tables.cold_and_warm(run)],
         "Trade-offs: init time, memory, first token": [tables.trade_offs(run), advice.break_even_length(run)],
-        "transformers' own decoding, same run": [matches.peers_table(beside, peers)],
+        "transformers' own decoding, same run": [
+            matches.peers_table(beside, peers),
+            matches.fastest_by_category(beside, peers),
+        ],
         "Break-even, by the formula": [advice.break_even_table(runs)],
     }
     better = Section("Where work would pay, projected by the formula", [advice.opportunities(run)], level=3)

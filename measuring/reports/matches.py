@@ -36,6 +36,18 @@ def peers_table(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> Table:
     return Table(headers, rows or [[NOT_MEASURED] * 4])
 
 
+def best_of_kinds(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) -> tuple[list[Run], list[dict[str, Any]]]:
+    """Of each drafter of ours `auto` (or else the fastest), of each of transformers' ways the fastest, by seconds."""
+    ours: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: (run.k != "auto", sum(run.request_s()))):
+        if run.get("summary", "drafted"):
+            ours.setdefault(run.get("drafter"), run)
+    theirs: dict[str, dict[str, Any]] = {}
+    for peer in sorted(peers, key=lambda peer: peer["summary"]["request_s"]):
+        theirs.setdefault(peer["kind"], peer)
+    return list(ours.values()), list(theirs.values())
+
+
 def not_comparable(peers: Sequence[dict[str, Any]]) -> Bullets:
     """Of each peer that cannot be held against ours, why."""
     left = [peer for peer in peers if of_peer(peer).value is None]
@@ -57,7 +69,7 @@ def fastest_by_category(runs: Sequence[Run], peers: Sequence[dict[str, Any]]) ->
         mine = [(_requests(rows_of(run.rows, category), run), run) for run in ours]
         best, which = max(
             ((found, run.label) for found, run in mine if found.value is not None),
-            key=lambda one: one[0].value,
+            key=lambda one: one[0].value or 0.0,
             default=(next((found for found, _ in mine), Speedup()), NOT_MEASURED),
         )
         auto = next((found for found, run in mine if run.k == "auto"), Speedup())

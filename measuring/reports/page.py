@@ -68,16 +68,16 @@ def _hero(run: Run, plot: str | None) -> str:
         said = str(alone).replace("x", "×", 1) if alone.value is not None else alone.lacks
         facts = [("Without looping texts", said, looped)]
     facts += [
-        ("Noise floor", tables.noise_floor(run), "a loop that drafts nothing, beside plain decoding"),
-        ("Same text as plain decoding", tables.identical_cell(run), "prompts, token for token"),
+        ("Noise floor", tables.noise_floor(run), "of a loop that drafts nothing"),
+        ("Equal to plain decoding", tables.identical_cell(run), "texts, token for token"),
     ]
     items = "".join(f"<div><dt>{a}</dt><dd>{html.escape(b)} <small>{c}</small></dd></div>" for a, b, c in facts)
     drawn = f'<figure class="plot" role="img" aria-label="Speedups, with 95% intervals">{plot}</figure>' if plot else ""
     arm = html.escape(f"{run.pair} · {run.label}")
     return (
         f'<header class="hero{"" if plot else " alone"}"><div class="claim">'
-        f'<p class="eyebrow">Speculative decoding, measured <span>{arm}</span></p>{claim}<dl class="facts">{items}</dl>'
-        f"</div>{drawn}</header>"
+        f'<p class="eyebrow">Speculative decoding, measured <span>{arm}</span></p>{claim}</div>'
+        f'{drawn}<dl class="facts">{items}</dl></header>'
     )
 
 

@@ -45,7 +45,7 @@ DPI = 110
 
 
 def draw(plot: Callable[..., Figure | None], png: Path | None, *arguments: object) -> str | None:
-    """Write `plot(*arguments)` as a PNG, if that has a place; returns its SVG for a page, None if there is nothing to draw."""
+    """Write `plot(*arguments)` as a PNG, if it has a place; its SVG for a page, or None if there is nothing to draw."""
     with matplotlib.rc_context(DRAWING), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may hold any character, the font fewer; or be long
         figure = plot(*arguments)

@@ -110,7 +110,8 @@ def speedup_by_prompt(run: Run) -> Figure | None:
     for loops, label in ((False, "speculative decoding"), (True, "the text loops")):
         places = [y for y, row in enumerate(rows) if bool(row.get("loops")) == loops]
         own = [found[y] for y in places]
-        look = {"linestyle": "", "color": BLUE, "marker": "o", "label": label} | ({"mfc": "none"} if loops else {})
+        look: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "", "label": label}
+        look |= {"markerfacecolor": "none"} if loops else {}
         if places:
             axes.errorbar([one.value or 0.0 for one in own], places, xerr=_ends(own), **_WHISKERS, **look)
     end = max(max(one.value or 0.0, one.high or 0.0) for one in found)
@@ -208,7 +209,10 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path | None = None) -> dict[str, str]:
-    """Draw what can be drawn: PNG files into `folder`, if there is one, and SVGs by name. pairs: (slug, runs, headline run) of each."""
+    """Draw what can be drawn: PNG files into `folder`, if there is one, and SVGs by name.
+
+    pairs: (slug, runs, headline run) of each.
+    """
     wanted: list[tuple[str, Callable[..., Figure | None], tuple]] = [("llama_published", published_heat_map, ())]
     for slug, runs, usual in pairs:
         wanted += [

@@ -97,7 +97,7 @@ def best_to_worst(run: Run) -> Table:
         [
             name,
             row["category"] if row else NOT_MEASURED,
-            rate(row and row.get("decode_tps"), run.noise),
+            rate(row.get("decode_tps") if row else None, run.noise),
             measured(row and row.get("acceptance_rate"), "{:.1%}"),
             str(run.speedup_of([row] if row else [])),
         ]

@@ -27,7 +27,8 @@ METHOD = (
 
 def summary(results: Results) -> list[Section]:
     """FINAL_RESULTS_SUMMARY.md"""
-    sections = [*_opening(results, "Speculative decoding: final results", DOCUMENTED_PAIRS)]
+    opening = _opening(results, "Speculative decoding: final results", DOCUMENTED_PAIRS)
+    sections = [opening, Section("Key results", [_at_a_glance(results)])]
     for pair in results.pairs():
         run, name = headline(results.of(pair)), results.slug(pair)
         sections += [
@@ -52,8 +53,8 @@ def detailed_comparison(results: Results) -> list[Section]:
             Section(f"{pair}: every drafter, auto and its fastest K", [arms.by_arm(advice.best_of_each(runs))]),
             Section(f"{pair}: draft quality, acceptance by position", [arms.positions([run])]),
             Section(
-                f"{pair}: transformers' own decoding, whole requests of the same run",
-                [matches.fastest_by_category(beside, peers), matches.not_comparable(peers)],
+                f"{pair}: transformers' own decoding, whole requests of the same run, the best K of each kind",
+                [matches.peers_table(*matches.best_of_kinds(beside, peers)), matches.not_comparable(peers)],
             ),
             Section(f"{pair}: conclusion", [advice.recommendation(runs)]),
         ]
@@ -80,21 +81,18 @@ def performance_comparison(results: Results) -> list[Section]:
 def _comparison(
     results: Results, title: str, own_pair: str, of_pair: Callable[[str, list[Run], Run], list[Section]]
 ) -> list[Section]:
-    sections = [*_opening(results, title, (own_pair,))]
+    sections = [_opening(results, title, (own_pair,))]
     for pair in results.pairs():
         sections += of_pair(pair, results.of(pair), headline(results.of(pair)))
     projected = Section(f"Projected, not measured: {own_pair}", [_projection(), advice.published_table(own_pair)])
     return [*sections, projected, _measured(results)]
 
 
-def _opening(results: Results, title: str, documented: tuple[str, ...]) -> list[Section]:
-    """The headlines, and every pair in one line."""
+def _opening(results: Results, title: str, documented: tuple[str, ...]) -> Section:
+    """The headlines of every pair, and how to read them."""
     pairs = measured_first(results, documented)
     said = [f"{pair}: {sentence}" for pair in pairs for sentence in headlines(pair, headline(results.of(pair)))]
-    return [
-        Section(title, [Bullets(said)], level=1),
-        Section("Key results", [_at_a_glance(results, pairs), METHOD]),
-    ]
+    return Section(title, [Bullets(said), METHOD], level=1)
 
 
 def headlines(pair: str, run: Run) -> list[str]:
@@ -123,14 +121,14 @@ def how_to_measure(pair: str) -> str:
     return f"{NOT_MEASURED}. {PROGRAM} --pair {pair}{backend} --json {pair}.json, then report with this file too."
 
 
-def _at_a_glance(results: Results, pairs: list[str]) -> Table:
+def _at_a_glance(results: Results) -> Table:
     rows = []
-    for pair in pairs:
+    for pair in results.pairs():
         run = headline(results.of(pair))
         rows.append(
             (
                 pair,
-                run.label if run.made else NOT_MEASURED,
+                run.label,
                 *arms.both_speedups(run),
                 tables.noise_floor(run),
                 *arms.rates(run),
@@ -143,31 +141,32 @@ def _at_a_glance(results: Results, pairs: list[str]) -> Table:
 
 
 def _measured(results: Results) -> Section:
-    return Section("Where and how it was measured", [how_measured(results)])
+    files = list({id(run.shared): run for run in results.runs}.values())
+    said = [f"{run.pair}: {'; '.join(fact(run) for fact in FACTS.values())}." for run in files]
+    return Section("Where and how it was measured", [Bullets(said)])
 
 
 def how_measured(results: Results) -> Table:
-    """Machine, versions, date and command of every file."""
+    """FACTS of every file."""
     files = list({id(run.shared): run for run in results.runs}.values())
+    return Table(["measured", *(run.pair for run in files)], [[n, *map(fact, files)] for n, fact in FACTS.items()])
 
-    def row(name: str, fact: Callable[[Run], str]) -> list[str]:
-        return [name, *(fact(run) for run in files)]
 
-    def known(*names: str) -> Callable[[Run], str]:
-        return lambda run: ", ".join(f"{name} {measured(run.get('environment', name))}" for name in names)
-
-    rows = [
-        row("date (UTC)", lambda run: run.shared.get("created") or "not recorded"),
-        row("machine", lambda run: f"{_system(run)}, {known('processor', 'cpus', 'threads')(run)}"),
-        row("versions", known("python", "torch", "transformers")),
-        row("command", lambda run: run.shared.get("command") or "not recorded"),
-    ]
-    return Table(["measured", *(run.pair for run in files)], rows)
+def _known(*names: str) -> Callable[[Run], str]:
+    return lambda run: ", ".join(f"{name} {measured(run.get('environment', name))}" for name in names)
 
 
 def _system(run: Run) -> str:
     """ "Linux": the kernel's own name, which follows it, says where a machine stands and nothing about speed."""
     return measured(run.get("environment", "platform")).split("-")[0]
+
+
+FACTS: dict[str, Callable[[Run], str]] = {
+    "date (UTC)": lambda run: run.shared.get("created") or "date not recorded",
+    "machine": lambda run: f"{_system(run)}, {_known('processor', 'cpus', 'threads')(run)}",
+    "versions": _known("python", "torch", "transformers"),
+    "command": lambda run: run.shared.get("command") or "command not recorded",
+}
 
 
 def _projection() -> str:
