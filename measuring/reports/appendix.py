@@ -11,7 +11,7 @@ from pathlib import Path
 
 from measuring.published_speeds import SOURCE
 from measuring.reports import advice, arms, matches, prompt_tables, tables
-from measuring.reports.document import NOT_MEASURED, Plot, Section, Table, measured
+from measuring.reports.document import NOT_MEASURED, Bullets, Plot, Section, Table, measured
 from measuring.reports.sections import DOCUMENTED_PAIRS, how_measured, how_to_measure, measured_first
 from measuring.results import Results, headline
 from measuring.run import NOT_MADE, Run
@@ -49,7 +49,8 @@ def _of_pair(results: Results, pair: str, run: Run) -> list[Section]:
         Plot(f"acceptance_by_position_{name}", "Acceptance by position"),
         Plot(f"time_per_round_{name}", "Time split per round"),
     ]
-    whole = Section(f"{pair}: {run.label}", [of_arm])
+    doubts = Bullets([f"{one.label}: inconclusive: {one.inconclusive}." for one in runs if one.inconclusive])
+    whole = Section(f"{pair}: {run.label}", [of_arm, doubts])
     parts: dict[str, list[str | Table | Plot]] = {
         "Test configuration": [tables.configuration(run)],
         "Every arm": [arms.by_arm(runs)],

@@ -22,7 +22,7 @@ from measuring.reports.document import LONG_CELL, NOT_MEASURED, Plot, Section, b
 from measuring.run import Run
 
 HERE = Path(__file__).parent
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def page(title: str, sections: Sequence[Section], runs: Sequence[Run], svgs: Mapping[str, str], lead: str = "") -> str:

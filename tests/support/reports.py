@@ -14,7 +14,9 @@ from support.results import save
 
 from measuring.report import main
 
-REPORTS = ("FINAL_RESULTS_SUMMARY.md", "comprehensive_8b_comparison.md", "final_performance_comparison.md")
+PAGES = ("FINAL_RESULTS_SUMMARY.md", "comprehensive_8b_comparison.md", "final_performance_comparison.md")
+APPENDIX = "APPENDIX.md"
+REPORTS = (*PAGES, APPENDIX)
 
 
 def reports_of(folder: Path, *records: dict[str, Any]) -> dict[str, str]:
@@ -58,7 +60,7 @@ class Page(HTMLParser):
             value for name, value in attributes.items() if name in ("src", "href") and (value or "")[:1] != "#"
         ]
         self._open.append(attributes.get("class") if tag == "span" else None)
-        if tag == "span" and "title" in attributes:
+        if tag == "span" and "data-r" in attributes:
             self.tokens.append([attributes["class"], ""])
 
     def handle_data(self, data: str) -> None:
