@@ -33,7 +33,7 @@ from measuring.line_up import Entry, LineUp, line_up
 from measuring.peers import Peer, PlainRequest, peer_record
 from measuring.prediction import isolated, prediction
 from measuring.reports.document import NOT_MEASURED, report_table
-from measuring.reports.matches import auto_by_category, fastest_by_category, why_not_comparable
+from measuring.reports.matches import auto_by_category, why_not_comparable
 from measuring.run import Run
 from measuring.speedups import of_peer
 from models.tt_transformers.demo.speculative_decoding.harness.command import (
@@ -118,10 +118,7 @@ def show(record: dict[str, Any], console: Any) -> None:
     console.print(styled("\n".join(map(one_line, [*floors, *doubts]))))
     if any(run.k == "auto" for run in runs):
         title = "decoding: auto against the best fixed K, by category"
-        console.print(report_table(auto_by_category(runs), title))
-    if peers:
-        title = "whole requests against plain decoding, by category: ours, then transformers' own"
-        console.print(report_table(fastest_by_category(runs, peers), title, {"which": 2, "ours, auto": 1}))
+        console.print(report_table(auto_by_category(runs), title, {"K": 2, "below plain": 1}))
 
 
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:

@@ -58,8 +58,10 @@ class Speedup:
 
 
 def rate(value: float | None, noise: float | None) -> str:
-    """Tokens per second, by the same rule."""
-    return NOT_MEASURED if value is None else worth(value, noise).removesuffix("x")
+    """Tokens per second, by the same rule; at most one decimal."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.1f}" if "." in worth(value, noise) else f"{value:.0f}"
 
 
 def together(parts: Sequence[tuple[Speedup, float | None]], **how: Any) -> Speedup:

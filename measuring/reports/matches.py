@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Bullets, Table
-from measuring.reports.tables import identical_cell
+from measuring.reports.tables import NONE_YET, identical_cell
 from measuring.results import one_at_a_time
 from measuring.run import Row, Run, same_text
 from measuring.speedups import NOT_COMPARABLE, Speedup, of_peer, together
@@ -103,17 +103,18 @@ def auto_by_category(runs: Sequence[Run]) -> Table:
             best, k = max([(PLAIN, "0"), *known], key=lambda one: one[0].value or 0.0)
             name = "all" if category is None else category
             near = "yes" if speed.value is not None and speed.value >= (1 - AUTO_WITHIN) * (best.value or 0.0) else "no"
-            said = f"{best if k != '0' else worth(1.0, auto.noise)} (K = {k})"
+            said = str(best) if k != "0" else worth(1.0, auto.noise)
             rows.append(
                 (
                     f"{auto.get('drafter')}: {name}",
                     said if known else str(Speedup(lacks=speed.lacks)),
+                    k if known else NONE_YET,
                     str(speed),
                     near if speed.value is not None and known else speed.lacks,
-                    "yes" if speed.loses else speed.lacks if speed.value is None else "no",
+                    speed.lacks if speed.value is None else "yes" if speed.loses else "no",
                 )
             )
-    headers = ["drafter: category", "best fixed K", "auto", f"within {AUTO_WITHIN:.0%}", "below plain"]
+    headers = ["drafter: category", "best fixed K", "K", "auto", f"within {AUTO_WITHIN:.0%}", "below plain"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 

@@ -61,7 +61,7 @@ def _hero(run: Run, plot: str | None) -> str:
         prompts = "1 prompt" if count == 1 else f"all {count} prompts"
         claim = (
             f'<h1><span class="figure">{value}×</span> {unit}</h1>'
-            f'<p class="interval">95% interval <b>{between}</b>, {prompts}</p>'
+            f'<p class="interval">95% interval <span class="range">{between}</span>, {prompts}</p>'
         )
         alone, of = run.without_loops, run.get("summary", "without_loops", "prompts")
         looped = f"{of} of {count} prompts" if of else "every text loops"

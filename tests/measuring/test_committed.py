@@ -19,7 +19,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "report.html"
 def test_every_link_has_its_picture(name):
     links = re.findall(r"\]\(([^)]*)\)", (FOLDER / name).read_text("utf-8"))
     assert all(link.endswith(".png") and (FOLDER / link).is_file() for link in links)
-    assert len(links) == (5 if name == REPORTS[0] else 0)
 
 
 def test_they_are_small():

@@ -12,7 +12,7 @@ STATE = """((player) => ({
   text: [...player.querySelectorAll("[data-r]:not(.later)")].map((token) => token.textContent).join(""),
   seen: [...player.querySelectorAll("[data-r]")].filter((token) => token.checkVisibility({visibilityProperty: true}))
     .length,
-  counts: ["drafted", "accepted", "recovered", "bonus"].map((of) => player.querySelector(`[data-part=${of}]`).textContent),
+  counts: [...player.querySelectorAll(".counters [data-part]")].map((counter) => counter.textContent),
   pips: [...player.querySelectorAll(".pips i")].map((pip) => pip.className),
   status: player.querySelector("[data-part=status]").textContent,
   play: player.querySelector("[data-part=play]").textContent,

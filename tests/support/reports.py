@@ -59,7 +59,7 @@ class Page(HTMLParser):
         self.outside += [
             value for name, value in attributes.items() if name in ("src", "href") and (value or "")[:1] != "#"
         ]
-        self._open.append(attributes.get("class") if tag == "span" else None)
+        self._open.append(attributes.get("class") if tag == "span" and "data-r" in attributes else None)
         if tag == "span" and "data-r" in attributes:
             self.tokens.append([attributes["class"], ""])
 
