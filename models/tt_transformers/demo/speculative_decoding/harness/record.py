@@ -57,7 +57,7 @@ class _Clock:
     def __init__(self, arm: ArmRun, undrafted: Sequence[Segment], recorded: Mapping[int, Sequence[Timed]]) -> None:
         self.own = undisturbed(arm.segments)
         self.segments = against(self.own, recorded) if recorded else self.own
-        self.compares = any(segment.steps for segment in self.segments)
+        self.compares = any(segment.steps for segment in arm.segments)  # of those that are kept there may be none
         same = estimate(undisturbed(undrafted)).speedup
         self.noise = None if same is None else same - 1.0
         self.kept = ratio(len(self.own), len(arm.segments))
