@@ -48,7 +48,7 @@ report: $(VENV)/ready ## measure the embedded pair and write its reports (a quie
 	mkdir -p generated
 	$(DEMO) compare --k 0,1,2,3,4,6,8,auto --repeat 3 --no-peers --json $(word 1,$(RESULTS))
 	$(DEMO) compare --k 2,4,auto --drafters hybrid --batch-sizes 4 --repeat 3 --no-peers --json $(word 2,$(RESULTS))
-	$(DEMO) compare --k 1,2,8,auto --drafters hybrid --repeat 2 --json $(word 3,$(RESULTS)) $(ARGS)
+	$(DEMO) compare --k 1,2,8,auto --drafters hybrid --repeat 3 --json $(word 3,$(RESULTS)) $(ARGS)
 	$(DEMO) report $(RESULTS) --out $(subst .,/,$(MODULE))/reports --page docs/report.html
 
 lint: $(VENV)/ready ## formatting and static checks

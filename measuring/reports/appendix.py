@@ -54,7 +54,7 @@ def _of_pair(results: Results, pair: str, run: Run) -> list[Section]:
     parts: dict[str, list[str | Table | Plot]] = {
         "Test configuration": [tables.configuration(run)],
         "Every arm": [arms.by_arm(runs)],
-        "Predicted against measured": [arms.prediction(drafting)],
+        "Predicted against measured": [arms.prediction(drafting), arms.round_model(drafting)],
         "auto against the best fixed K": [matches.auto_by_category(runs)],
         "When to speculate": [advice.by_use(runs)],
         "Plots": [*plots],

@@ -24,8 +24,8 @@ def by_arm(runs: Sequence[Run]) -> Table:
     for run in runs:
         nothing_drafted = not run.get("summary", "drafted")
         name = f"{run.get('drafter')}, nothing drafted" if nothing_drafted else run.policy
-        accepted = NONE_YET if nothing_drafted else measured(run.get("summary", "acceptance_rate"), "{:.1%}")
-        per_round = measured(run.get("summary", "tokens_per_round"), "{:.2f}")
+        accepted = NONE_YET if nothing_drafted else tables.among(run.column("acceptance_rate"), "{:.0%}".format)
+        per_round = tables.among(run.column("tokens_per_round"), "{:.2f}".format)
         rows.append(
             (name, str(run.users), *rates(run), *both_speedups(run), accepted, per_round, tables.identical_cell(run))
         )
@@ -33,10 +33,11 @@ def by_arm(runs: Sequence[Run]) -> Table:
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
-def rates(run: Run) -> tuple[str, ...]:
-    """RATES: of one user, the median prompt's; of all together."""
-    names = [f"{arm}decode_tps{whose}" for whose in ("_per_user", "") for arm in ("baseline_", "")]
-    return tuple(rate(run.get("summary", name), run.noise) for name in names)
+def rates(run: Run) -> list[str]:
+    """RATES: what one user gets, the median prompt's and the lowest and highest; what all get together."""
+    arms = ("baseline_", "")
+    of_one = [tables.among(run.column(f"{arm}decode_tps"), lambda tps: rate(tps, run.noise)) for arm in arms]
+    return of_one + [rate(run.get("summary", f"{arm}decode_tps"), run.noise) for arm in arms]
 
 
 def both_speedups(run: Run) -> tuple[str, str]:
@@ -67,19 +68,17 @@ def time_split(runs: Sequence[Run]) -> Table:
 
 def prediction(runs: Sequence[Run]) -> Table:
     """What the odd prompts and costs timed alone predict of the even ones, against what the clock said of the same."""
-    rows = [
-        (
-            run.label if run.made else NOT_MEASURED,
-            str(run.predicted),
-            str(run.prediction_held),
-            agreement(run),
-            *(measured(run.get("summary", name), "{:.3f}") for name in ("alpha", "c", "v")),
-        )
-        for run in runs
-    ]
-    headers = ["arm", "predicted, even prompts", "measured, even prompts", "intervals meet"]
-    headers += ["alpha, whole run", "c", "v"]
-    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
+    rows = [[run.label, str(run.predicted), str(run.prediction_held), agreement(run)] for run in runs if run.made]
+    headers = ["arm", "predicted, even prompts (95% interval)", "measured, even prompts (95% interval)"]
+    return Table([*headers, "intervals meet"], rows or [[NOT_MEASURED] * 4])
+
+
+def round_model(runs: Sequence[Run]) -> Table:
+    """alpha, c and v of whole runs."""
+    names = ("alpha", "c", "v")
+    rows = [[run.label, *(measured(run.get("summary", name), "{:.3f}") for name in names)] for run in runs if run.made]
+    return Table(["arm", "alpha", "a drafted token in plain steps (c)", "a verify in plain steps (v)"],
+                 rows or [[NOT_MEASURED] * 4])  # fmt: skip
 
 
 def agreement(run: Run) -> str:

@@ -123,7 +123,9 @@ def _folded(sections: Sequence[Section], svgs: Mapping[str, str]) -> str:
 def _reader() -> MarkdownIt:
     """It reads what to_markdown() writes and no more: no HTML, links, emphasis or code."""
     reader = MarkdownIt("zero", {"html": False}).enable(["heading", "list", "table", "escape", "image"])
-    reader.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
+    reader.add_render_rule(
+        "table_open", lambda *_: '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>\n'
+    )
     reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
     reader.add_render_rule("td_open", _cell)
     reader.add_render_rule("image", _plot)

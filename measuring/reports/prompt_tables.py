@@ -155,6 +155,6 @@ def by_category(run: Run) -> Table:
         loops = NOT_MEASURED if not known else f"{sum(known)} of {len(inside)}" if any(known) else NONE_YET
         emitted = [row["tokens_per_round"] for row in inside if row.get("tokens_per_round") is not None]
         found = str(run.speedup_of(inside))
-        rows.append((category, found, measured(accepted, "{:.0%}"), among(emitted, "{:.2f}"), loops))
+        rows.append((category, found, measured(accepted, "{:.0%}"), among(emitted, "{:.2f}".format), loops))
     headers = ["category", "speedup (95% interval)", "acceptance rate", "tokens per round", "texts that loop"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])

@@ -20,8 +20,9 @@ DOCUMENTED_PAIRS = ("smollm2", "llama-1b-8b", "llama-1b-3b")
 APPENDIX = "APPENDIX"
 METHOD = (
     "Both arms decode the same positions back to back, in turns of at least 16 tokens; a speedup is the ratio of sums "
-    "of medians, in brackets its 95% interval, with no more decimals than the noise floor carries. tokens per round is "
-    f"target steps saved, not a speedup. Every table in full: {APPENDIX}.md, beside this file."
+    "of medians, in brackets its 95% interval, with no more decimals than the noise floor carries. Of other figures the "
+    "median prompt's, in brackets the lowest and the highest prompt's. tokens per round is target steps saved, not a "
+    f"speedup. Every table in full: {APPENDIX}.md, beside this file."
 )
 
 
@@ -132,12 +133,12 @@ def _at_a_glance(results: Results) -> Table:
                 *arms.both_speedups(run),
                 tables.noise_floor(run),
                 *arms.rates(run),
-                tables.among(run.column("acceptance_rate"), "{:.0%}"),
+                tables.among(run.column("acceptance_rate"), "{:.0%}".format),
                 tables.identical_cell(run),
             )
         )
     headers = ["pair", "arm", *arms.SPEEDUPS, "noise floor", *arms.RATES]
-    return Table([*headers, "acceptance: median prompt (lowest to highest)", "equal to plain"], rows)
+    return Table([*headers, "acceptance rate", "equal to plain"], rows)
 
 
 def _measured(results: Results) -> Section:

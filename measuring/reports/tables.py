@@ -57,12 +57,16 @@ def overall(run: Run) -> Table:
         ("time to first token, ms", "{:.0f}", lambda arm: run.column(f"{arm}ttft_ms")),
         ("whole request, s", "{:.2f}", run.request_s),
     ]
-    rows = [(name, among(of("baseline_"), form), among(of(""), form)) for name, form, of in quantities]
+    rows = [(name, among(of("baseline_"), form.format), among(of(""), form.format)) for name, form, of in quantities]
     in_all = [rate(run.get("summary", f"{arm}decode_tps"), run.noise) for arm in ("baseline_", "")]
     rows += [
         ("decode tok/s, all users", in_all[0], in_all[1]),
-        ("tokens per target step", "1" if run.made else NOT_MEASURED, among(run.column("tokens_per_round"), "{:.2f}")),
-        ("acceptance rate (accepted / drafted)", NONE_YET, among(run.column("acceptance_rate"), "{:.0%}")),
+        (
+            "tokens per target step",
+            "1" if run.made else NOT_MEASURED,
+            among(run.column("tokens_per_round"), "{:.2f}".format),
+        ),
+        ("acceptance rate (accepted / drafted)", NONE_YET, among(run.column("acceptance_rate"), "{:.0%}".format)),
         ("tokens equal to plain decoding", NONE_YET, identical_cell(run)),
         ("speedup of decoding, all prompts (95% interval)", "1", str(run.speedup)),
         ("speedup of decoding, without loops (95% interval)", "1", str(run.without_loops)),
@@ -83,11 +87,11 @@ def tails(run: Run) -> str:
     return f"{plain:.2f} plain, {ours:.2f} speculative{': tails differ' if differ else ''}"
 
 
-def among(values: Sequence[float], form: str) -> str:
+def among(values: Sequence[float], say: Callable[[float], str]) -> str:
     """The median of the prompts, and the lowest and highest of them."""
     if not values:
         return NOT_MEASURED
-    middle, low, high = (form.format(value) for value in (median(values) or 0.0, min(values), max(values)))
+    middle, low, high = (say(value) for value in (median(values) or 0.0, min(values), max(values)))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 

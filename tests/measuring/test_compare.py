@@ -12,6 +12,7 @@ import pytest
 from support.model_folder import save_tiny_model
 from support.tiny import tiny_llama
 
+from measuring import prediction as prediction_module
 from measuring.compare import main
 from measuring.line_up import line_up
 from measuring.report import main as report
@@ -51,6 +52,8 @@ def whole(tmp_path_factory, target, draft, prompts):
     more = ("--draft", draft, "--k", "0,2,adaptive", "--batch-sizes", "1,2", "--repeat", "2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_module, "doubts", lambda **_: None)  # however busy this machine is
+        for module in (record_module, prediction_module):
+            patch.setattr(module, "undisturbed", list)
         status = main(arguments(*more, folder=folder, target=target, prompts=prompts))
     return status, folder, json.loads((folder / "c.json").read_text())
 
