@@ -30,12 +30,20 @@ from typing import Any, cast
 from transformers import PreTrainedModel
 
 from measuring.line_up import Entry, LineUp, line_up
-from measuring.peers import Peer, peer_record
+from measuring.peers import Peer, PlainRequest, peer_record
 from measuring.prediction import isolated, prediction
-from measuring.reports.arms import auto_by_category, fastest_by_category
-from measuring.reports.document import report_table
-from measuring.results import Run, same_text
-from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, say
+from measuring.reports.document import NOT_MEASURED, report_table
+from measuring.reports.matches import auto_by_category, why_not_comparable
+from measuring.run import Run
+from measuring.speedups import of_peer
+from models.tt_transformers.demo.speculative_decoding.harness.command import (
+    DIFFERED,
+    MATCHED,
+    command,
+    entry,
+    one_line,
+    say,
+)
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, plain_arm
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
@@ -49,7 +57,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
 )
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_model
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.metrics import median
 from models.tt_transformers.demo.speculative_decoding.sequences import decoder
 
 
@@ -83,8 +90,9 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
             console.print(styled(f"{batch_size} at once: {len(entries)} arms, {len(beside)} peers"))
             comparison.warm_up()
             comparison.run(lambda batch, done: console.print(styled(f"  from prompt {done + 1}")))
-            runs += run_records(comparison, entries, bench)
-            peer_runs += peer_records(comparison, beside)
+            records = run_records(comparison, entries, bench)
+            runs += records
+            peer_runs += peer_records(comparison, beside, records)
             matched = matched and comparison.matched
         record = {
             "kind": "compare",
@@ -99,15 +107,18 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
 
 
 def show(record: dict[str, Any], console: Any) -> None:
-    """The tables."""
+    """The tables, the noise floor, and why there is no ratio where there is none."""
     console.print(styled(compare_table(record)))
     runs, peers = [Run(run, record) for run in record["runs"]], record["peers"]
+    floors = dict.fromkeys(f"noise floor {abs(run.noise):.1%}" for run in runs if run.noise is not None)
+    doubts = [f"{run.get('arm')}: inconclusive: {run.inconclusive}" for run in runs if run.inconclusive]
+    doubts += [
+        f"transformers {peer['peer']}: {why_not_comparable(peer)}" for peer in peers if of_peer(peer).value is None
+    ]
+    console.print(styled("\n".join(map(one_line, [*floors, *doubts]))))
     if any(run.k == "auto" for run in runs):
         title = "decoding: auto against the best fixed K, by category"
-        console.print(report_table(auto_by_category(runs), title, {"auto / best": 1}))
-    if peers:
-        title = "whole requests against plain decoding, by category: ours, then transformers' own"
-        console.print(report_table(fastest_by_category(runs, peers), title, {"which": 2, "ours, auto": 1}))
+        console.print(report_table(auto_by_category(runs), title, {"K": 2, "below plain": 1}))
 
 
 def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
@@ -141,32 +152,34 @@ def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
 
 
 def run_records(comparison: Comparison, entries: Sequence[Entry], bench: Bench) -> list[dict[str, Any]]:
-    """One result record per arm."""
+    """One result record per arm; an inconclusive one predicts nothing either."""
     decode = decoder(bench.tokenizer)
-    return [
-        {
-            "arm": entry.label,
-            **run_record(arm, decode, undrafted=comparison.undrafted),
-            "prediction": prediction(arm, isolated(bench, arm)) if comparison.undrafted else None,
-        }
-        for entry, arm in zip(entries, comparison.arms, strict=True)
-    ]
+    records = []
+    for entered, arm in zip(entries, comparison.arms, strict=True):
+        record = {"arm": entered.label, **run_record(arm, decode, undrafted=comparison.undrafted), "prediction": None}
+        if record["summary"]["speedup"] is not None:
+            record["prediction"] = prediction(arm, isolated(bench, arm))
+        records.append(record)
+    return records
 
 
-def peer_records(comparison: Comparison, peers: Sequence[Peer]) -> list[dict[str, Any]]:
-    """One record per peer, against the plain runs of the same prompts."""
+def peer_records(comparison: Comparison, peers: Sequence[Peer], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record per peer, against the plain runs of the same prompts. `runs`: the arms' records; where none of them is
+    conclusive, no peer is."""
     if not peers:
         return []
     plain, *results = comparison.beside_results
     requests = [
-        {
-            "category": request.prompt.category,
-            "baseline_tokens": runs[0].tokens,
-            "baseline_request_s": median([run.ttft_ns / 1e9 + run.decode_s for run in runs]),
-        }
-        for request, runs in zip(comparison.requests, plain, strict=True)
+        PlainRequest(
+            category=request.prompt.category,
+            tokens=whole[0].tokens,
+            seconds=[run.ttft_ns / 1e9 + run.decode_s for run in whole],
+        )
+        for request, whole in zip(comparison.requests, plain, strict=True)
     ]
-    return [peer_record(peer, runs, requests) for peer, runs in zip(peers, results, strict=True)]
+    reasons = [run["summary"]["inconclusive"] for run in runs]
+    doubts = reasons[0] if all(reasons) else None
+    return [peer_record(peer, own, requests, doubts=doubts) for peer, own in zip(peers, results, strict=True)]
 
 
 def make_peers(bench: Bench, entered: LineUp) -> list[Peer]:
@@ -204,33 +217,29 @@ def _assistant(bench: Bench, entered: LineUp) -> PreTrainedModel | None:
 
 
 def compare_table(record: dict[str, Any]) -> str:
-    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included, and there is
-    none where the text is another.
-    """
+    """One row per arm, then one per peer; the speedups of peers are of whole requests, prefill included."""
     columns = [
         Column("arm", "arm"),
-        Column("tok/s\nplain", "baseline_decode_tps", "{:.1f}", rank=2),
-        Column("tok/s", "decode_tps", "{:.1f}", rank=1),
-        Column("speedup", "speedup", "{:.2f}x"),
-        Column("predicted", "predicted_speedup", "{:.2f}x", rank=3),
-        Column("accept-\nance", "acceptance_rate", "{:.2f}", rank=4),
-        Column("tokens/\nround", "tokens_per_round", "{:.2f}", rank=5),
+        Column("tok/s/user\nplain", "baseline_decode_tps_per_user", "{:.1f}", rank=4),
+        Column("tok/s/user", "decode_tps_per_user", "{:.1f}", rank=2),
+        Column("tok/s\nof all", "decode_tps", "{:.1f}", rank=3),
+        Column("speedup\n(95% interval)", "speedup"),
+        Column("predicted\n(even prompts)", "predicted", rank=6),
+        Column("measured\n(even prompts)", "held", rank=6),
+        Column("accept-\nance", "acceptance_rate", "{:.2f}", rank=5),
+        Column("tokens/\nround", "tokens_per_round", "{:.2f}", rank=7),
         Column("identical", "same"),
     ]
-    rows = [
-        {
-            **run["summary"],
-            "arm": run["arm"],
-            "same": same_of_all(run["summary"]),
-            "predicted_speedup": run["prediction"] and run["prediction"]["speedup"],
-        }
-        for run in record["runs"]
-    ]
+    rows = []
+    for run in (Run(run, record) for run in record["runs"]):
+        total = run.record["summary"]
+        ratios = {"speedup": run.speedup, "predicted": run.predicted, "held": run.prediction_held}
+        said = {name: None if str(found) == NOT_MEASURED else str(found) for name, found in ratios.items()}
+        rows.append({**total, **said, "arm": run.get("arm"), "same": same_of_all(total)})
     for peer in record["peers"]:
-        total = peer["summary"]
-        ranked = total["request_speedup"] if same_text(peer["prompts"]) else None
-        name = f"transformers {peer['peer']}"
-        rows.append({"arm": name, "decode_tps": total["decode_tps"], "speedup": ranked, "same": same_of_all(total)})
+        total, name = peer["summary"], f"transformers {peer['peer']}"
+        rows.append({"arm": name, "decode_tps_per_user": total["decode_tps"], "speedup": str(of_peer(peer)),
+                     "decode_tps": total["decode_tps"], "same": same_of_all(total)})  # fmt: skip
     return screen_table("every arm against plain decoding of the same prompts, same run", columns, rows)
 
 

@@ -17,7 +17,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import check_same
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, output_file
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
@@ -27,7 +27,7 @@ POLICIES = ("adaptive", "auto")
 # Options of the demo that compare sets itself, arm by arm, or does not show.
 TAKEN = (
     *("num_draft_tokens", "lookahead", "drafter", "batch_size", "exact"),
-    *("no_baseline", "show_rounds", "list_pairs", "draft_head_ids", "draft_head_text", "draft_head_size"),
+    *("no_baseline", "show_rounds", "list_pairs", "html", "draft_head_ids", "draft_head_text", "draft_head_size"),
 )
 
 
@@ -103,7 +103,7 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
             raise BadInput(
                 f"--{name.replace('_', '-')} is not an option of compare, see `compare --help` for what replaces it"
             )
-    path = json_file(shared)
+    path = output_file(shared, "json")
     if path is None:
         raise BadInput("compare needs --json FILE; a report is made of it")
     base = checked(shared)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
+from measuring.speedups import FIGURES
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
-from models.tt_transformers.demo.speculative_decoding.metrics import ratio
+from models.tt_transformers.demo.speculative_decoding.harness.segments import DRAWS, INTERVAL
+from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
+FEWEST_REPEATS = 3  # of whole requests: one that stalled does not move their median
 PEERS = ("generate", "prompt_lookup_num_tokens", "assistant_model")
 LONGEST_NGRAM = 3  # of our own prompt lookup, so that both draft alike
 
@@ -40,9 +44,14 @@ class PeerResult:
     decode_s: float
     tokens_in_decode: int
 
-    @property
-    def decode_tps(self) -> float | None:
-        return ratio(self.tokens_in_decode, self.decode_s)
+
+@dataclass(frozen=True)
+class PlainRequest:
+    """Whole requests of one prompt by plain decoding, in turns with the peers: `seconds` of each repeat."""
+
+    category: str
+    tokens: list[int]
+    seconds: list[float]
 
 
 class _EmissionClock(BaseStreamer):
@@ -162,32 +171,40 @@ def _as_ours(model: PreTrainedModel, assistant: PreTrainedModel | None, k: int) 
 
 
 def peer_record(
-    peer: Peer, results: Sequence[Sequence[PeerResult]], requests: Sequence[dict[str, Any]]
+    peer: Peer, results: Sequence[Sequence[PeerResult]], requests: Sequence[PlainRequest], *, doubts: str | None
 ) -> dict[str, Any]:
-    """One peer in the JSON: medians over the repeats, per prompt and in total.
+    """One peer in the JSON: medians over the repeats, per prompt and in total; speedups of whole requests, none where
+    it is "not_comparable" (the reason).
 
     Args:
         results: per prompt, one result per repeat.
-        requests: per prompt, what plain decoding gave: {"category", "baseline_tokens", "baseline_request_s"}.
+        requests: per prompt, plain decoding's.
+        doubts: why nothing that ran beside it gave a ratio, if so.
     """
-    rows = []
-    for runs, request in zip(results, requests, strict=True):
-        typical = sorted(runs, key=lambda run: run.request_s)[len(runs) // 2]
-        rows.append(
-            {
-                "category": request["category"],
-                "new_tokens": len(runs[0].tokens),
-                "identical": runs[0].tokens == request["baseline_tokens"],
-                "ttft_ms": typical.ttft_ms,
-                "decode_s": typical.decode_s,
-                "decode_tps": typical.decode_tps,
-                "request_s": typical.request_s,
-                "baseline_request_s": request["baseline_request_s"],
-                "request_speedup": ratio(request["baseline_request_s"], typical.request_s),
-            }
-        )
-    seconds, plain = sum(row["request_s"] for row in rows), sum(row["baseline_request_s"] for row in rows)
-    decode_s, in_decode = sum(row["decode_s"] for row in rows), sum(runs[0].tokens_in_decode for runs in results)
+    same = [runs[0].tokens == request.tokens for runs, request in zip(results, requests, strict=True)]
+    times = [([run.request_s for run in runs], request.seconds) for runs, request in zip(results, requests)]
+    repeats = min(len(ours) for ours, _ in times)
+    reason = doubts
+    if repeats < FEWEST_REPEATS:
+        reason = f"whole requests per prompt: {repeats}; a median needs {FEWEST_REPEATS}"
+    elif not all(same):
+        reason = f"its text is another on {same.count(False)} of {len(same)} prompts"
+    rows: list[dict[str, Any]] = [
+        {
+            "category": request.category,
+            "new_tokens": len(runs[0].tokens),
+            "identical": equal,
+            "ttft_ms": median([run.ttft_ms for run in runs]),
+            "decode_s": median([run.decode_s for run in runs]),
+            "decode_tps": ratio(runs[0].tokens_in_decode, median([run.decode_s for run in runs])),
+            "request_s": median(ours),
+            "baseline_request_s": median(plain),
+            **(dict.fromkeys(FIGURES) if reason else request_speedup([(ours, plain)])),
+        }
+        for runs, request, equal, (ours, plain) in zip(results, requests, same, times)
+    ]
+    total = {name: sum(row[name] for row in rows) for name in ("new_tokens", "request_s", "baseline_request_s")}
+    in_decode = sum(runs[0].tokens_in_decode for runs in results)
     return {
         "peer": peer.label,
         "kind": peer.kind,
@@ -195,11 +212,27 @@ def peer_record(
         "prompts": rows,
         "summary": {
             "prompts": len(rows),
-            "identical": sum(row["identical"] for row in rows),
-            "new_tokens": sum(row["new_tokens"] for row in rows),
-            "decode_tps": ratio(in_decode, decode_s),
-            "request_s": seconds,
-            "baseline_request_s": plain,
-            "request_speedup": ratio(plain, seconds),
+            "identical": sum(same),
+            "repeats": repeats,
+            "decode_tps": ratio(in_decode, sum(row["decode_s"] for row in rows)),
+            **total,
+            "not_comparable": reason,
+            **(dict.fromkeys(FIGURES) if reason else request_speedup(times)),
         },
     }
+
+
+def request_speedup(times: Sequence[tuple[Sequence[float], Sequence[float]]]) -> dict[str, float]:
+    """FIGURES: sum of plain decoding's medians / sum of the peer's, and its 95% interval by bootstrap of the repeats of
+    each prompt. times: per prompt (the peer's, plain decoding's) seconds, one per repeat."""
+    generator = torch.Generator().manual_seed(0)
+    sums = []
+    for arm in (0, 1):
+        drawn = torch.zeros(DRAWS, dtype=torch.float64)
+        for seconds in (torch.tensor(pair[arm], dtype=torch.float64) for pair in times):
+            picked = torch.randint(len(seconds), (DRAWS, len(seconds)), generator=generator)
+            drawn += torch.quantile(seconds[picked], 0.5, dim=1)
+        sums.append(drawn)
+    low, high = torch.quantile(sums[1] / sums[0], sums[0].new_tensor(INTERVAL)).tolist()
+    value = sum(statistics.median(plain) for _, plain in times) / sum(statistics.median(ours) for ours, _ in times)
+    return dict(zip(FIGURES, (value, low, high), strict=True))

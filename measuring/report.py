@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""`speculative_demo report`: result JSONs -> three Markdown reports, their plots, and one self-contained HTML page.
+"""`speculative_demo report`: result JSONs -> three Markdown reports of one page each, an appendix with every table,
+plots, and one self-contained HTML page.
 
 Everything in them is measured and comes from the JSONs, except what is marked as published; what nobody ran is "not
 measured".
@@ -12,15 +13,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from measuring.checks import check_apart, refuse_empty
+from measuring.reports.appendix import appendix
 from measuring.reports.document import to_markdown
 from measuring.reports.page import page
 from measuring.reports.plots import draw_all
-from measuring.reports.sections import detailed_comparison, performance_comparison, summary
-from measuring.results import Results, headline, load_results
+from measuring.reports.sections import APPENDIX, detailed_comparison, performance_comparison, summary
+from measuring.results import Results, headline, load_results, results_of
+from measuring.run import Run
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import MATCHED, Parser, command, entry, shown
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output, write_whole
@@ -31,9 +35,11 @@ REPORTS_OF = {
     SUMMARY: summary,
     "comprehensive_8b_comparison": detailed_comparison,
     "final_performance_comparison": performance_comparison,
+    APPENDIX: appendix,
 }
 PLOTS = "plots"
 PAGE = "report.html"
+LEADS = ("speedup_by_k", "speedup_by_prompt")
 TITLE = "Speculative decoding: measured"
 
 
@@ -94,17 +100,34 @@ def write_reports(results: Results, folder: Path, page_file: Path) -> list[Path]
     Raises:
         BadInput: one of them cannot be written.
     """
-    pairs = [(results.slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
     try:
-        svgs = draw_all(pairs, folder / PLOTS)
-        texts = {name: to_markdown(make(results), svgs, PLOTS) for name, make in REPORTS_OF.items()}
-        for name, text in texts.items():
-            write_whole(folder / f"{name}.md", text, "the report")
-        made = [run for _, _, run in pairs if run.made]
-        write_whole(page_file, page(TITLE, texts[SUMMARY], made, svgs), "--page")
+        svgs = draw_all(_drawn(results), folder / PLOTS)
+        for name, make in REPORTS_OF.items():
+            write_whole(folder / f"{name}.md", to_markdown(make(results), svgs, PLOTS), "the report")
+        write_whole(page_file, page_of(results, svgs), "--page")
     except OSError as error:
         raise BadInput(f"cannot write the reports: {error}; choose another --out or --page") from error
-    return [*(folder / f"{name}.md" for name in texts), page_file, *(folder / PLOTS / f"{name}.png" for name in svgs)]
+    reports = [folder / f"{name}.md" for name in REPORTS_OF]
+    return [*reports, page_file, *(folder / PLOTS / f"{name}.png" for name in svgs)]
+
+
+def write_page(record: dict[str, Any], path: Path) -> None:
+    """The page of one run alone, by its record; BadInput if the file cannot be written."""
+    results = results_of(record)
+    write_whole(path, page_of(results, draw_all(_drawn(results))), "--html")
+
+
+def page_of(results: Results, svgs: Mapping[str, str]) -> str:
+    """The headline is the first pair's; beside it stands the plot over K or, where one K alone ran, over prompts."""
+    made = [run for _, _, run in _drawn(results) if run.made]
+    slug = results.slug(results.pairs()[0])
+    lead = next((name for plot in LEADS if (name := f"{plot}_{slug}") in svgs), "")
+    tables = [*summary(results)[1:], *appendix(results)[1:]]
+    return page(TITLE, tables, made, svgs, lead)
+
+
+def _drawn(results: Results) -> list[tuple[str, list[Run], Run]]:
+    return [(results.slug(pair), results.of(pair), headline(results.of(pair))) for pair in results.pairs()]
 
 
 if __name__ == "__main__":

@@ -61,15 +61,18 @@ def _of(kind: Rule, *names: str) -> dict[str, Rule]:
 _TIMED = _of(
     FIGURE, "ttft_ms", "decode_s", "decode_tps", "baseline_ttft_ms", "baseline_decode_s", "baseline_decode_tps"
 )
+_RATIO = _of(FIGURE, "speedup", "low", "high")  # of both arms' times, with its 95% interval
 _PROMPT: Rule = {
     **_of(Needed(TEXT), "prompt", "category"),
     **_of(TEXT, "text"),
     **_of([Needed(TEXT)], "token_texts", "origins", "sources"),
     "tokens": Needed([Needed(COUNT)]),
     "baseline_tokens": [Needed(COUNT)],
-    "identical": TRUTH,
+    **_of(TRUTH, "identical", "loops"),
+    "repetition": _of(SHARE, "emitted", "prompt"),
     **_TIMED,
-    **_of(FIGURE, "target_ttft_ms", "speedup", "tokens_per_round", "divergence_top2_gap"),
+    **_RATIO,
+    **_of(FIGURE, "target_ttft_ms", "tokens_per_round", "divergence_top2_gap"),
     **_of(COUNT, "prompt_tokens", "first_divergence", "drafted", "accepted"),
     "acceptance_rate": SHARE,
     **_of([Needed(DRAFTED)], "drafted_per_round", "accepted_per_round"),
@@ -77,10 +80,14 @@ _PROMPT: Rule = {
 _SUMMARY: Rule = {
     **_of(COUNT, "prompts", "identical", "new_tokens", "rounds", "drafted"),
     **_TIMED,
-    **_of(FIGURE, "speedup", "predicted_speedup", "tokens_per_round", "c"),
-    **_of(SHARE, "acceptance_rate", "alpha"),
+    **_RATIO,
+    "without_loops": {"prompts": COUNT, **_RATIO},
+    "inconclusive": TEXT,
+    "noise_floor": SIGNED,
+    "tails": {**_of(FIGURE, "plain", "speculative"), "differ": TRUTH},
+    **_of(FIGURE, "decode_tps_per_user", "baseline_decode_tps_per_user", "tokens_per_round", "c"),
+    **_of(SHARE, "acceptance_rate", "alpha", "kept"),
     "v": COST,
-    "speedup_runs": [FIGURE],
     "time_split": _of(Needed(SIGNED), "draft_s", "verify_s", "host_s"),
     "per_k": [
         Needed(
@@ -104,6 +111,7 @@ RUN: Rule = {
     },
     "prompts": Needed([Needed(_PROMPT)]),
     "summary": Needed(_SUMMARY),
+    "prediction": {**_RATIO, "measured": _RATIO},
 }
 _LOAD = {"layers": COUNT, **_of(FIGURE, "init_s", "weights_mb"), **_of(SIGNED, "host_rss_mb", "device_dram_mb")}
 _COLD = {**_of(FIGURE, "init_s", "ttft_ms", "decode_s"), "tokens": COUNT}
@@ -117,12 +125,18 @@ _PEER_PROMPT: Rule = {
     "category": Needed(TEXT),
     "identical": TRUTH,
     **_of(Needed(FIGURE), "request_s", "baseline_request_s"),
+    **_RATIO,
 }
 _PEER: Rule = {
     **_of(Needed(TEXT), "peer", "kind"),
     "prompts": Needed([Needed(_PEER_PROMPT)]),
     "summary": Needed(
-        {**_of(Needed(COUNT), "identical", "prompts"), **_of(Needed(FIGURE), "request_s", "baseline_request_s")}
+        {
+            **_of(Needed(COUNT), "identical", "prompts"),
+            **_of(Needed(FIGURE), "request_s", "baseline_request_s"),
+            "not_comparable": TEXT,
+            **_RATIO,
+        }
     ),
 }
 COMPARED: Rule = {"runs": Needed([Needed(RUN)]), "peers": [Needed(_PEER)]}

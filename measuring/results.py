@@ -13,113 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from measuring.result_shape import COMPARED, FILE, RUN, Needed, fault
+from measuring.run import NOT_MADE, Run
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import shown
-from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
 LONGEST_SLUG = 60  # characters: a file's name has room for 255 bytes
 SEPARATORS = {code: f"\\u{code:04x}" for code in (0x061C, 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
-Row = dict[str, Any]  # one prompt of a run, as in the JSON
-
-
-def same_text(rows: Sequence[Row]) -> bool:
-    """Whether none is known to differ from plain decoding: arms of different texts are not ranked."""
-    return all(row.get("identical") is not False for row in rows)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One arm on a set of prompts. Every figure is None where the JSON does not have it.
-
-    Attributes:
-        record: the demo's result JSON ({} for a run that nobody has made: all its figures are None).
-        shared: what the file says once for all its runs: models, cold_start, created, command.
-        pair: the pair's name; of a pair without a name "target <- draft", or the target alone.
-    """
-
-    record: dict[str, Any]
-    shared: dict[str, Any]
-    pair: str = ""
-
-    def __post_init__(self) -> None:
-        """A text that is not plain decoding's has no speedup, nor has a run that holds one: they are not ranked."""
-        if not same_text(self.rows):
-            rows = [row if same_text([row]) else {**row, "speedup": None} for row in self.rows]
-            summary = {**self.record.get("summary", {}), "speedup": None}
-            object.__setattr__(self, "record", {**self.record, "prompts": rows, "summary": summary})
-
-    def get(self, *path: str) -> Any:
-        """record[path[0]][path[1]]..., or None where something is missing on the way."""
-        return _dig(self.record, path)
-
-    def load(self, role: str, figure: str) -> Any:
-        """What loading the "target" or the "draft" cost."""
-        return _dig(self.shared, ("models", role, figure))
-
-    def cold(self, arm: str, figure: str) -> Any:
-        """The first generation of the arm "plain" or "speculative"."""
-        return _dig(self.shared, ("cold_start", arm, figure))
-
-    @property
-    def made(self) -> bool:
-        return bool(self.record)
-
-    @property
-    def rows(self) -> list[Row]:
-        return self.record.get("prompts") or []
-
-    @property
-    def k(self) -> str:
-        """K, or the policy that chose it."""
-        fixed = self.get("lookahead") in (None, "fixed")
-        return str(self.get("num_draft_tokens")) if fixed else str(self.get("lookahead"))
-
-    @property
-    def users(self) -> int:
-        """How many were decoded together."""
-        return self.get("batch_size") or 1
-
-    @property
-    def policy(self) -> str:
-        """The drafter and K."""
-        return f"{self.get('drafter')}, K = {self.k}"
-
-    @property
-    def label(self) -> str:
-        return self.policy + (f", {self.users} at once" if self.users > 1 else "")
-
-    def column(self, key: str) -> list[float]:
-        """`key` of every prompt that has it."""
-        return [row[key] for row in self.rows if row.get(key) is not None]
-
-    def tpot(self, prefix: str = "") -> list[float]:
-        """Time per output token of every prompt, ms. prefix "baseline_": of plain decoding."""
-        found = [tpot_ms(row.get(f"{prefix}decode_s"), _emitted(row, prefix)) for row in self.rows]
-        return [value for value in found if value is not None]
-
-    def request_s(self, prefix: str = "") -> list[float]:
-        """Seconds of every whole request: TTFT and decoding."""
-        times = [(row.get(f"{prefix}ttft_ms"), row.get(f"{prefix}decode_s")) for row in self.rows]
-        return [ttft / 1e3 + decode for ttft, decode in times if ttft is not None and decode is not None]
-
-    def drafted_per_round(self) -> float | None:
-        """Mean number of drafted tokens of the rounds that drafted any."""
-        counts = [n for row in self.rows for n in row.get("drafted_per_round") or [] if n]
-        return ratio(sum(counts), len(counts))
-
-    def speedup_of(self, rows: Sequence[Row]) -> float | None:
-        """Speculative / plain decode tok/s over these prompts: where the tokens are the same, a ratio of seconds; None
-        where a text is not plain decoding's.
-        """
-        if not same_text(rows):
-            return None
-        both = [row for row in rows if row.get("baseline_decode_s") and row.get("decode_s")]
-        seconds = {prefix: sum(row[f"{prefix}decode_s"] for row in both) for prefix in ("", "baseline_")}
-        tokens = {prefix: sum(_emitted(row, prefix) - 1 for row in both) for prefix in ("", "baseline_")}
-        return ratio(tokens[""] * seconds["baseline_"], tokens["baseline_"] * seconds[""])
-
-
-NOT_MADE = Run({}, {})
 
 
 @dataclass(frozen=True)
@@ -182,23 +81,6 @@ def one_at_a_time(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.users == 1]
 
 
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The value below which `percent` of the sorted values lie, linear between neighbours (numpy's default); None of
-    none."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    rank = (len(ordered) - 1) * percent / 100.0
-    below = int(rank)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
-
-
-def tpot_ms(decode_s: float | None, num_tokens: int) -> float | None:
-    """Time per output token: decode_s / (tokens - 1), in ms. The first token is the prefill's and belongs to TTFT."""
-    return None if decode_s is None else ratio(1e3 * decode_s, num_tokens - 1)
-
-
 def _slugs(pairs: Sequence[str]) -> dict[str, str]:
     """Names may differ in nothing that a file name keeps: the later one is numbered."""
     found: dict[str, str] = {}
@@ -227,15 +109,26 @@ def load_results(paths: Sequence[Path | str]) -> Results:
             raise BadInput(
                 f"{path} is not a result of schema 1 ({wrong}); make one with speculative_demo --json or with compare"
             )
-        records = content["runs"] if compared else [content]
-        if not records:
+        if compared and not content["runs"]:
             raise BadInput(f"{path} holds no runs, so nothing can be reported of it; run compare again")
-        pair = _pair_of(records)
-        runs += [Run(record, content, pair) for record in records]
-        peers += [(pair, peer) for peer in content.get("peers") or []]
+        found = _results(content)
+        runs, peers = runs + found.runs, peers + found.peers
     if not runs:
         raise BadInput("no result files were given")
     return Results(runs, peers)
+
+
+def results_of(record: dict[str, Any]) -> Results:
+    """Of one run that was just made; texts in it act as little as those of a file."""
+    return _results(_literal(record))
+
+
+def _results(content: dict[str, Any]) -> Results:
+    """Of a file's whole content, which is as it should be."""
+    records = content["runs"] if content.get("kind") == "compare" else [content]
+    pair = _pair_of(records)
+    peers = [(pair, peer) for peer in content.get("peers") or []]
+    return Results([Run(record, content, pair) for record in records], peers)
 
 
 def _read(path: Path) -> Any:
@@ -257,14 +150,4 @@ def _literal(content: Any) -> Any:
         return [_literal(entry) for entry in content]
     if isinstance(content, dict):
         return {key: _literal(entry) for key, entry in content.items()}
-    return content
-
-
-def _emitted(row: Row, prefix: str) -> int:
-    return len(row.get(f"{prefix}tokens") or [])
-
-
-def _dig(content: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        content = content.get(key) if isinstance(content, dict) else None
     return content

@@ -10,44 +10,56 @@ from collections.abc import Sequence
 from measuring.break_even import best_choice, break_even_alpha, break_even_tokens, predicted_speedup
 from measuring.published_speeds import published_pairs
 from measuring.reports.document import NOT_MEASURED, Bullets, Table, measured
-from measuring.reports.tables import NONE_YET, mean, spread
-from measuring.results import Run, headline, percentile, same_text
+from measuring.reports.matches import categories, rows_of
+from measuring.reports.tables import mean
+from measuring.results import headline
+from measuring.run import Run
+from measuring.speedups import Speedup
 from models.tt_transformers.demo.speculative_decoding.metrics import median
 
-NOISE = 0.03  # a speedup this near to 1 is called neither gain nor loss
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 VERIFY_COSTS = (1.0, 1.15, 1.3)
 PUBLISHED_KS = (1, 2, 3, 4, 6, 8)
 
 
-def advice_word(speedup: float | None) -> str:
-    """The word for a measured speedup."""
-    if speedup is None:
-        return NOT_MEASURED
-    return "speculate" if speedup > 1 + NOISE else "decode plainly" if speedup < 1 - NOISE else "no difference"
+def advice_word(found: Speedup) -> str:
+    """The word for a measured speedup: its whole interval says so."""
+    if found.value is None:
+        return found.lacks
+    return "speculate" if found.gains else "decode plainly" if found.loses else "no difference"
 
 
 def recommendation(runs: Sequence[Run]) -> str:
     """Which of the arms that were run to use."""
-    judged = [run for run in runs if run.get("summary", "speedup") is not None and run.get("summary", "drafted")]
-    judged = [run for run in judged if same_text(run.rows)]
+    drafting = [run for run in runs if run.get("summary", "drafted")]
+    judged = [run for run in drafting if run.speedup.value is not None]
     judged = [run for run in judged if run.users == 1] or judged  # a batch's speedup is over a batch's plain decoding
     if not judged:
-        return f"Recommendation: {NOT_MEASURED}."
-    best = max(judged, key=lambda run: run.get("summary", "speedup"))
-    speed, usual = best.get("summary", "speedup"), headline(judged)
-    if advice_word(speed) != "speculate":
-        return (
-            f"Recommendation: decode plainly. The fastest measured arm ({best.label}) reached {speed:.2f}x, "
-            f"which is not more than {1 + NOISE:.2f}x."
-        )
+        reasons = list(dict.fromkeys(run.inconclusive for run in drafting if run.inconclusive))
+        return f"Recommendation: {f'none, inconclusive: {reasons[0]}' if reasons else NOT_MEASURED}."
+    best, usual = fastest(judged), headline(judged)
     arms = "1 measured arm" if len(judged) == 1 else f"{len(judged)} measured arms"
-    chosen = usual.label if usual.made else NOT_MEASURED
+    if not best.speedup.gains:
+        return f"Recommendation: decode plainly. The fastest of {arms} ({best.label}) reached {best.speedup}."
     return (
-        f"Recommendation: speculate with {best.label}: {speed:.2f}x measured ({spread(best)}), the fastest of {arms} "
-        f"on these very prompts; the arm that the demo chooses by itself ({chosen}) reached "
-        f"{measured(usual.get('summary', 'speedup'), '{:.2f}x')}."
+        f"Recommendation: speculate with {best.label}: {best.speedup}, the fastest of {arms} on these very prompts; "
+        f"the arm that the demo chooses by itself ({usual.label}) reached {usual.speedup}."
     )
+
+
+def fastest(runs: Sequence[Run]) -> Run:
+    """Of runs that have a speedup."""
+    return max(runs, key=lambda run: run.speedup.value or 0.0)
+
+
+def best_of_each(runs: Sequence[Run]) -> list[Run]:
+    """Of every drafter, one at a time, the fastest fixed K and the policies; and the arm that drafts nothing."""
+    alone = [run for run in runs if run.users == 1]
+    chosen = [run for run in alone if not run.k.isdecimal() or not run.get("summary", "drafted")]
+    for drafter in dict.fromkeys(run.get("drafter") for run in alone):
+        fixed = [run for run in alone if run.get("drafter") == drafter and run not in chosen]
+        chosen += [fastest(fixed)] if fixed else []
+    return [run for run in runs if run in chosen]
 
 
 def by_use(runs: Sequence[Run]) -> Table:
@@ -55,19 +67,15 @@ def by_use(runs: Sequence[Run]) -> Table:
     judged = [run for run in runs if run.get("summary", "drafted") and run.users == 1]
     usual = headline(judged)
     rows: list[Sequence[str]] = []
-    for category in dict.fromkeys(row["category"] for row in usual.rows):
-        found = []
-        for run in judged:
-            inside = [row for row in run.rows if row["category"] == category]
-            speed = run.speedup_of(inside)
-            if speed is not None and same_text(inside):
-                found.append((speed, run))
-        if not found:
-            rows.append((category, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED))
+    for category in categories([usual]):
+        found = [(run.speedup_of(rows_of(run.rows, category)), run) for run in judged]
+        of_usual = next(speed for speed, run in found if run is usual)
+        known = [(speed, run) for speed, run in found if speed.value is not None]
+        if not known:
+            rows.append((category, *[of_usual.lacks] * 4))
             continue
-        speed, run = max(found, key=lambda one: one[0])
-        of_usual = next((s for s, r in found if r is usual), None)
-        rows.append((category, measured(of_usual, "{:.2f}x"), f"{speed:.2f}x", run.label, advice_word(speed)))
+        speed, run = max(known, key=lambda one: one[0].value or 0.0)
+        rows.append((category, str(of_usual), str(speed), run.label, advice_word(speed)))
     headers = ["category", f"{usual.label if usual.made else 'headline arm'}", "fastest arm", "which", "advice"]
     return Table(headers, rows or [[NOT_MEASURED] * 5])
 
@@ -84,9 +92,10 @@ def break_even_table(runs: Sequence[Run]) -> Table:
         needs = NOT_MEASURED if not priced else "more than 1" if needed is None else f"{needed:.3f}"
         margin = measured(None if needed is None else alpha - needed, "{:+.3f}")
         says = measured(predicted_speedup(alpha, k, c, v) if priced else None, "{:.2f}x")
-        speed = run.get("summary", "speedup")
-        rows.append((run.label, needs, f"{alpha:.3f}", margin, says, advice_word(speed)))
-    headers = ["arm", "break-even alpha", "measured alpha", "margin", "a round of K, predicted", "advice of the clock"]
+        says = run.speedup.lacks if run.inconclusive else says
+        rows.append((run.label, needs, f"{alpha:.3f}", margin, says, advice_word(run.speedup)))
+    headers = ["arm", "break-even alpha", "measured alpha", "margin", "a round of K, by the formula"]
+    headers += ["advice of the clock"]
     return Table(headers, rows or [[NOT_MEASURED] * len(headers)])
 
 
@@ -94,7 +103,7 @@ def break_even_length(run: Run) -> str:
     """From how many new tokens on a request as a whole gains."""
     plain_ttft, ours_ttft = mean(run.column("baseline_ttft_ms")), mean(run.column("ttft_ms"))
     plain, ours = median(run.tpot("baseline_")), median(run.tpot())
-    if plain_ttft is None or ours_ttft is None or plain is None or ours is None:
+    if plain_ttft is None or ours_ttft is None or plain is None or ours is None or run.inconclusive:
         return f"From how many new tokens on a request gains: {NOT_MEASURED}."
     extra = ours_ttft - plain_ttft
     opening = (
@@ -112,7 +121,7 @@ def opportunities(run: Run) -> Bullets:
     """What the formula says of the run if one of its numbers were better: where work would pay."""
     alpha, c, v = (run.get("summary", name) for name in ("alpha", "c", "v"))
     k = run.drafted_per_round()
-    if k is None or None in (alpha, c, v):
+    if k is None or None in (alpha, c, v) or run.inconclusive:
         return Bullets([f"What better drafts, cheaper drafts or a cheaper verify would give: {NOT_MEASURED}."])
     better = alpha + (1 - alpha) / 2
     changes = [
@@ -129,40 +138,17 @@ def opportunities(run: Run) -> Bullets:
     )
 
 
-def winners(run: Run) -> Table:
-    """Who is ahead, metric by metric, and by how much."""
-    lower, higher = True, False
-    pairs: list[tuple[str, float | None, float | None, bool]] = [
-        ("time to first token", mean(run.column("ttft_ms")), mean(run.column("baseline_ttft_ms")), lower),
-        ("decode tok/s", run.get("summary", "decode_tps"), run.get("summary", "baseline_decode_tps"), higher),
-        ("whole request", mean(run.request_s()), mean(run.request_s("baseline_")), lower),
-        ("time per output token, P95 prompt", percentile(run.tpot(), 95), percentile(run.tpot("baseline_"), 95), lower),
-    ]
-    rows = []
-    for name, ours, plain, less_is_better in pairs:
-        if not ours or not plain:
-            rows.append((name, NOT_MEASURED, NOT_MEASURED))
-            continue
-        gain = plain / ours if less_is_better else ours / plain
-        winner = "speculative" if gain > 1 + NOISE else "plain" if gain < 1 - NOISE else "neither"
-        rows.append((name, winner, f"{max(gain, 1 / gain):.2f}x" if winner != "neither" else NONE_YET))
-    return Table(["metric", "ahead", "by"], rows)
-
-
-def published_table() -> Table:
-    """Best K and predicted speedup of the Llama pairs at published decode speeds; nothing in it is measured."""
+def published_table(only: str | None = None) -> Table:
+    """Best K and projected speedup of the Llama pairs at published decode speeds; nothing in it is measured. `only`: of
+    one pair or one device, and at the middle cost of a verify alone."""
     rows = []
     for pair in published_pairs():
-        for v in VERIFY_COSTS:
+        if only not in (None, pair.pair, pair.device):
+            continue
+        for v in VERIFY_COSTS if only is None else VERIFY_COSTS[1:2]:
             choices = [best_choice(alpha, pair.c, dict.fromkeys(PUBLISHED_KS, v)) for alpha in ALPHAS]
             cells = [f"{choice.speedup:.2f}x (K = {choice.k})" if choice.k else "plain" for choice in choices]
             speeds = f"{pair.draft_tps:g} / {pair.target_tps:g}"
             rows.append((f"{pair.pair} on {pair.device}", speeds, f"{pair.c:.2f}", f"{v:.2f}", *cells))
-    headers = [
-        "pair and device",
-        "draft / target tok/s, published",
-        "c from them",
-        "v assumed",
-        *(f"alpha {a}" for a in ALPHAS),
-    ]
-    return Table(headers, rows)
+    headers = ["pair and device", "draft / target tok/s/user, published", "c from them", "v assumed"]
+    return Table([*headers, *(f"projected, alpha {a}" for a in ALPHAS)], rows)

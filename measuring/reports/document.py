@@ -84,11 +84,13 @@ def measured(value: Any, form: str = "{}") -> str:
 
 def to_markdown(sections: Sequence[Section], plots: Collection[str], folder: str) -> str:
     """GitHub-flavoured Markdown; plots that were drawn (`plots`) are linked in `folder`, others are "not measured"."""
-    return "\n".join(_markdown(section, plots, folder) for section in sections)
+    texts = (("#" * section.level + " " + _block(section.title), body(section, plots, folder)) for section in sections)
+    return "\n".join("\n\n".join(filter(None, parts)) + "\n" for parts in texts)
 
 
-def _markdown(section: Section, plots: Collection[str], folder: str) -> str:
-    parts = ["#" * section.level + " " + _block(section.title)]
+def body(section: Section, plots: Collection[str], folder: str) -> str:
+    """The section without its heading."""
+    parts = []
     for block in section.blocks:
         if isinstance(block, Table):
             left = [column == 0 or prose for column, prose in enumerate(block.prose)]
@@ -103,7 +105,7 @@ def _markdown(section: Section, plots: Collection[str], folder: str) -> str:
             )
         else:
             parts.append(_block(block))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,77 +1,131 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""One self-contained HTML page: the summary, the plots, and the text of every prompt with its tokens coloured by where
-they came from. No script, nothing fetched.
+"""One self-contained HTML page: the headline, its plot, one answer that can be played round by round; then, folded,
+every table and every answer. It fetches nothing, and says so to the browser.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from measuring.reports.document import LONG_CELL, NOT_MEASURED, measured
-from measuring.results import Row, Run
+from measuring.reports import tables
+from measuring.reports.answers import Answer, article, legend, shown_first
+from measuring.reports.document import LONG_CELL, NOT_MEASURED, Plot, Section, body
+from measuring.run import Run
 
-ORIGINS = {  # class -> what it says; colours in STYLE
-    "accepted": "drafted and accepted",
-    "recovered": "recovered: the target's own after a rejection",
-    "bonus": "bonus: the target's own after full acceptance",
-    "plain": "nothing was drafted",
-    "prefill": "first token, from the prefill",
-}
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --line: #d5d9de; --soft: #f3f5f7;
-  --accepted: #b7e3cf; --recovered: #ffd2a8; --bonus: #bcdcf5; --prefill: #e6d5ee; }
-@media (prefers-color-scheme: dark) { :root { --ink: #dfe4ea; --paper: #0d1117; --line: #39414b; --soft: #171d25;
-  --accepted: #14523c; --recovered: #7a3f0c; --bonus: #124a73; --prefill: #54305f; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 78rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-p { overflow-wrap: anywhere; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); } h3 { margin-top: 1.6rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
-th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; }
-td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; }
-th { vertical-align: bottom; background: var(--soft); }
-.plot { display: block; overflow-x: auto; } .plot svg { max-width: 100%; height: auto; color: var(--ink); }
-article { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem .8rem; margin: 1rem 0; }
-details { margin: .3rem 0; } summary { cursor: pointer; } .prompt { white-space: pre-wrap; opacity: .8; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.85; }
-.text span, .legend span { border-radius: .2rem; padding: .1rem 0; box-shadow: inset 0 0 0 .5px #8884; }
-.legend span { padding: .1rem .5rem; margin-right: .6rem; display: inline-block; }
-.accepted { background: var(--accepted); } .recovered { background: var(--recovered); text-decoration: underline; }
-.bonus { background: var(--bonus); text-decoration: underline dotted; } .prefill { background: var(--prefill); }
-"""
+HERE = Path(__file__).parent
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def page(title: str, markdown: str, runs: Sequence[Run], svgs: Mapping[str, str]) -> str:
+def page(title: str, sections: Sequence[Section], runs: Sequence[Run], svgs: Mapping[str, str], lead: str = "") -> str:
     """The whole page.
 
     Args:
-        markdown: the report; the plots that it links are replaced by those of the same name in `svgs`.
-        runs: whose prompts are shown token by token, one run per pair.
+        sections: the tables. Those of level 3 are folded into the section of level 2 before them.
+        runs: whose answers are shown token by token, one run per pair; the first is the headline.
+        svgs: the plots by name; `lead` is the one beside the headline, and is not shown again.
     """
-    body = _reader().render(markdown, {"svgs": svgs})
-    texts = "\n".join(_prompts(run) for run in runs)
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "player.js"))
+    shown = [_hero(runs[0], svgs.get(lead)), _player(runs), _answers(runs)] if runs else []
+    folded = _folded(sections, {name: svg for name, svg in svgs.items() if name != lead})
+    hero, player, answers = shown or ("", "", "")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style></head>\n<body>\n{body}\n{texts}\n</body></html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<style>{style}</style></head>\n<body><main>\n{hero}\n{player}\n"
+        f'<section class="more" aria-label="Tables">{folded}{answers}</section></main>\n'
+        f"<script>{script}</script></body></html>\n"
     )
+
+
+def _hero(run: Run, plot: str | None) -> str:
+    """The headline with its interval, the one without loops, and the noise floor; or why there is none."""
+    found, count = run.speedup, len(run.rows)
+    if found.value is None:
+        reason = run.inconclusive or "the file has no speedup: plain decoding was not run, or a text is another"
+        claim = f'<h1 class="none">{found.lacks.capitalize()}</h1><p class="interval">{html.escape(reason)}.</p>'
+        facts = []
+    else:
+        value = str(found).partition("x")[0]
+        unit = '<span class="unit">the speed of plain decoding</span>'
+        between = NOT_MEASURED if found.low is None else f"{found.range}×"
+        prompts = "1 prompt" if count == 1 else f"all {count} prompts"
+        claim = (
+            f'<h1><span class="figure">{value}×</span> {unit}</h1>'
+            f'<p class="interval">95% interval <span class="range">{between}</span>, {prompts}</p>'
+        )
+        alone, of = run.without_loops, run.get("summary", "without_loops", "prompts")
+        looped = f"{of} of {count} prompts" if of else "every text loops"
+        said = str(alone).replace("x", "×", 1) if alone.value is not None else alone.lacks
+        facts = [("Without looping texts", said, looped)]
+    facts += [
+        ("Noise floor", tables.noise_floor(run), "of a loop that drafts nothing"),
+        ("Equal to plain decoding", tables.identical_cell(run), "texts, token for token"),
+    ]
+    items = "".join(f"<div><dt>{a}</dt><dd>{html.escape(b)} <small>{c}</small></dd></div>" for a, b, c in facts)
+    drawn = f'<figure class="plot" role="img" aria-label="Speedups, with 95% intervals">{plot}</figure>' if plot else ""
+    arm = html.escape(f"{run.pair} · {run.label}")
+    return (
+        f'<header class="hero{"" if plot else " alone"}"><div class="claim">'
+        f'<p class="eyebrow">Speculative decoding, measured <span>{arm}</span></p>{claim}</div>'
+        f'{drawn}<dl class="facts">{items}</dl></header>'
+    )
+
+
+def _player(runs: Sequence[Run]) -> str:
+    """The answer that the page begins with."""
+    if (row := shown_first(runs)) is None:
+        return ""
+    answer = Answer.of(row)
+    return (
+        '<section class="first"><h2>One answer, by who drafted it</h2>'
+        f"{legend([answer])}{article(answer, runs[0], row['category'])}</section>"
+    )
+
+
+def _answers(runs: Sequence[Run]) -> str:
+    """Every answer of every run, folded."""
+    parts = []
+    for run in runs:
+        answers = [Answer.of(row) for row in run.rows]
+        texts = "\n".join(
+            article(answer, run, f"{number}. {answer.row['category']}")
+            for number, answer in enumerate(answers, start=1)
+        )
+        name = html.escape(f"Every answer, token by token: {run.pair}, {run.label}")
+        parts.append(f"<details><summary><h2>{name}</h2></summary>{legend(answers)}{texts}</details>")
+    return "\n".join(parts)
+
+
+def _folded(sections: Sequence[Section], svgs: Mapping[str, str]) -> str:
+    """A fold per section, those of level 3 inside the one before them."""
+    parts, reader, inside = [], _reader(), False
+    for section in sections:
+        blocks = [block for block in section.blocks if not isinstance(block, Plot) or block.name in svgs]
+        text = reader.render(body(Section("", blocks), svgs, "plots"), {"svgs": svgs})
+        level = 3 if section.level == 3 and inside else 2
+        parts.append("</details>\n" if inside and level == 2 else "")
+        heading = f"<summary><h{level}>{html.escape(' '.join(section.title.split()))}</h{level}></summary>"
+        parts.append(f"<details>{heading}\n{text}" + ("</details>\n" if level == 3 else ""))
+        inside = True
+    return "".join(parts) + ("</details>\n" if inside else "")
 
 
 def _reader() -> MarkdownIt:
     """It reads what to_markdown() writes and no more: no HTML, links, emphasis or code."""
     reader = MarkdownIt("zero", {"html": False}).enable(["heading", "list", "table", "escape", "image"])
-    reader.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
+    reader.add_render_rule(
+        "table_open", lambda *_: '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>\n'
+    )
     reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
     reader.add_render_rule("td_open", _cell)
     reader.add_render_rule("image", _plot)
@@ -89,50 +143,3 @@ def _plot(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any,
     """The drawing itself in the place of its link, so that the page needs no other file."""
     svg = env["svgs"][PurePosixPath(str(tokens[index].attrs["src"])).stem]
     return f'<span class="plot" role="img" aria-label="{html.escape(tokens[index].content)}">{svg}</span>'
-
-
-def _prompts(run: Run) -> str:
-    legend = "".join(f'<span class="{name}">{meaning}</span>' for name, meaning in ORIGINS.items())
-    heading = f"<h2>Every prompt, token by token: {html.escape(run.pair)}, {html.escape(run.label)}</h2>"
-    articles = "\n".join(_prompt(number, row) for number, row in enumerate(run.rows, start=1))
-    return f'<section>{heading}<p class="legend">{legend}</p>\n{articles}</section>'
-
-
-def _equality(row: Row) -> str:
-    """Where a text parts from plain decoding's, by how much the target's best next token won there."""
-    if row.get("identical") is None:
-        return f"equality {NOT_MEASURED}"
-    if row["identical"]:
-        return "equal to plain decoding"
-    place = measured(row.get("first_divergence"), "from token {} on")
-    gap = measured(row.get("divergence_top2_gap"), "{:.3f}")
-    return f"NOT equal to plain decoding ({place}; the target's two best logits there are {gap} apart)"
-
-
-def _prompt(number: int, row: Row) -> str:
-    facts = ", ".join(
-        (
-            f"{measured(row.get('speedup'), '{:.2f}x')} speedup",
-            f"{measured(row.get('acceptance_rate'), '{:.0%}')} accepted",
-            f"{measured(row.get('tokens_per_round'), '{:.2f}')} tokens per round",
-            _equality(row),
-        )
-    )
-    return (
-        f"<article><h3>{number}. {html.escape(row['category'])}</h3><p>{facts}</p>"
-        f'<details><summary>the prompt</summary><p class="prompt">{html.escape(row["prompt"])}</p></details>'
-        f'<p class="text">{_coloured(row)}</p></article>'
-    )
-
-
-def _coloured(row: Row) -> str:
-    """The text, a span per token; without the tokens' texts in the JSON, the text alone and a word about it."""
-    texts, origins = row.get("token_texts"), row.get("origins") or []
-    if not texts or len(texts) != len(origins):
-        return f"{html.escape(row.get('text') or '')} <em>(where each token came from: {NOT_MEASURED})</em>"
-    sources = row.get("sources") or []
-    sources = sources if len(sources) == len(texts) else [""] * len(texts)
-    return "".join(
-        f'<span class="{origin}" title="{html.escape(f"{origin} {source}".strip())}">{html.escape(text)}</span>'
-        for text, origin, source in zip(texts, map(html.escape, origins), sources, strict=True)
-    )

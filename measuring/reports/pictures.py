@@ -44,15 +44,16 @@ DRAWING: dict[Any, Any] = {
 DPI = 110
 
 
-def draw(plot: Callable[..., Figure | None], png: Path, *arguments: object) -> str | None:
-    """Write `plot(*arguments)` as a PNG; returns its SVG for a page, None if there is nothing to draw."""
+def draw(plot: Callable[..., Figure | None], png: Path | None, *arguments: object) -> str | None:
+    """Write `plot(*arguments)` as a PNG, if it has a place; its SVG for a page, or None if there is nothing to draw."""
     with matplotlib.rc_context(DRAWING), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may hold any character, the font fewer; or be long
         figure = plot(*arguments)
         if figure is None:
             return None
         FigureCanvasAgg(figure)
-        figure.savefig(png, dpi=DPI, transparent=True, pil_kwargs={"optimize": True})
+        if png is not None:
+            figure.savefig(png, dpi=DPI, transparent=True, pil_kwargs={"optimize": True})
         svg = io.StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     return inline_svg(svg.getvalue())

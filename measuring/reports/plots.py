@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,17 @@ from measuring.reports.advice import ALPHAS, PUBLISHED_KS, VERIFY_COSTS
 from measuring.reports.document import measured
 from measuring.reports.pictures import NEUTRAL, draw
 from measuring.reports.tables import acceptance_by_position
-from measuring.results import Run, one_at_a_time
+from measuring.results import one_at_a_time
+from measuring.run import Run
+from measuring.speedups import Speedup
+from models.tt_transformers.demo.speculative_decoding.harness.verdict import worth
 from models.tt_transformers.demo.speculative_decoding.metrics import median
 
 PLAIN = "#8C8C8C"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0077BB", "#DD6A00", "#009E73", "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY)
 MARKERS = "osD^v"
+_WHISKERS: dict[str, Any] = {"capsize": 3, "elinewidth": 1.2, "markersize": 6}
 LONGEST_NAME, MOST_BARS = 60, 60  # characters of a label; prompts or arms of a plot: a picture has an end
 
 
@@ -35,50 +39,42 @@ def _new(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axe
 
 
 def speedup_by_k(runs: Sequence[Run]) -> Figure | None:
-    """Measured (with the spread of the repeats) and predicted speedup over K, one colour per drafter."""
-    runs = [run for run in one_at_a_time(runs) if run.get("summary", "speedup") is not None]
-    if not runs:
-        return None
+    """Measured speedup over K with its 95% interval, one colour per drafter; None where only one K has a speedup."""
+    runs = [run for run in one_at_a_time(runs) if run.speedup.value is not None]
     ticks = sorted({run.k for run in runs}, key=lambda k: (not k.isdecimal(), int(k) if k.isdecimal() else k))
-    figure, (axes,) = _new(7.6, 4.4)
-    axes.axhline(1.0, color=NEUTRAL, linewidth=2, linestyle=(0, (4, 2)), label="break-even: plain decoding")
+    if len(ticks) < 2:
+        return None
+    figure, (axes,) = _new(7.6, 4.2)
+    axes.axhline(1.0, color=NEUTRAL, linewidth=1.5, linestyle=(0, (4, 2)), label="plain decoding")
     nothing_drafted = [run for run in runs if run.k == "0"]
     styles = _styles(runs)
     for index, (drafter, style) in enumerate(styles.items()):
-        aside = 0.08 * (index - (len(styles) - 1) / 2)  # so that the spreads of two drafters do not hide each other
+        aside = 0.1 * (index - (len(styles) - 1) / 2)  # so that the intervals of two drafters do not hide each other
         of_drafter = [run for run in runs if run.get("drafter") == drafter and run.k != "0"]
         fixed = sorted((run for run in nothing_drafted + of_drafter if run.k.isdecimal()), key=lambda run: int(run.k))
         policies = [[run] for run in of_drafter if not run.k.isdecimal()]  # not a K: no line leads to them
         for number, group in enumerate(filter(None, [fixed, *policies])):
             places = [ticks.index(run.k) + aside for run in group]
-            labels = (f"{drafter}, measured", f"{drafter}, predicted") if number == 0 else (None, None)
-            _speedups(axes, places, group, labels, style)
+            look = {**_WHISKERS, **style, "linewidth": 2, "label": None if number else drafter}
+            axes.errorbar(places, _values(group), yerr=_ends(run.speedup for run in group), **look)
     axes.set_xticks(range(len(ticks)), ticks)
-    axes.set_xlim(-0.3, len(ticks) - 0.7)
+    axes.set_xlim(-0.35, len(ticks) - 0.65)
     axes.set(xlabel="drafted tokens per round, K", ylabel="speedup over plain decoding (×)")
-    axes.set_title("Speedup by K, all prompts", loc="left")
+    axes.set_title("Speedup by K, all prompts, 95% intervals", loc="left")
     axes.grid(axis="y")
     _legend_below(figure, axes)
     return figure
 
 
-def _speedups(
-    axes: Axes,
-    places: Sequence[float],
-    runs: Sequence[Run],
-    labels: tuple[str | None, str | None],
-    style: dict[str, Any],
-) -> None:
-    speeds = [run.get("summary", "speedup") for run in runs]
-    timed = [[one for one in run.get("summary", "speedup_runs") or [] if one is not None] for run in runs]
-    repeats = [times or [speed] for times, speed in zip(timed, speeds)]
-    below = [max(0.0, speed - min(times)) for speed, times in zip(speeds, repeats)]
-    above = [max(0.0, max(times) - speed) for speed, times in zip(speeds, repeats)]
-    axes.errorbar(places, speeds, yerr=(below, above), capsize=3, linewidth=2, elinewidth=1, label=labels[0], **style)
-    predicted = [(x, run.get("summary", "predicted_speedup")) for x, run in zip(places, runs)]
-    predicted = [(x, y) for x, y in predicted if y is not None]
-    if predicted:
-        axes.plot(*zip(*predicted), linestyle="--", markerfacecolor="none", markersize=9, label=labels[1], **style)
+def _values(runs: Sequence[Run]) -> list[float]:
+    return [run.speedup.value or 0.0 for run in runs]
+
+
+def _ends(speedups: Iterable[Speedup]) -> tuple[list[float], list[float]]:
+    """How far each interval reaches below and above its value; 0 where there is none."""
+    known = [(found.value or 0.0, found.low, found.high) for found in speedups]
+    below = [0.0 if low is None else max(0.0, value - low) for value, low, _ in known]
+    return below, [0.0 if high is None else max(0.0, high - value) for value, _, high in known]
 
 
 def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
@@ -102,29 +98,31 @@ def acceptance_plot(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
-def speed_by_prompt(run: Run) -> Figure | None:
-    """Decode tok/s of every prompt (of very many, the first), both arms."""
-    measured_rows = [row for row in run.rows if row.get("decode_tps") is not None]
+def speedup_by_prompt(run: Run) -> Figure | None:
+    """Speedup of every prompt (of very many, the first) with its 95% interval; hollow where the text loops."""
+    measured_rows = [row for row in run.rows if row.get("speedup") is not None]
     rows = measured_rows[:MOST_BARS]
     if not rows:
         return None
-    figure, (axes,) = _new(7.6, 1.6 + 0.42 * len(rows))
-    places = range(len(rows))
-    plain = [row.get("baseline_decode_tps") or 0.0 for row in rows]
-    ours = [row["decode_tps"] for row in rows]
-    axes.barh([y - 0.2 for y in places], plain, height=0.38, color=PLAIN, label="plain")
-    axes.barh([y + 0.2 for y in places], ours, height=0.38, color=BLUE, label=f"speculative ({run.label})")
-    for y, row in enumerate(rows):
-        if row.get("speedup") is not None:
-            axes.annotate(
-                f"{row['speedup']:.2f}×", (max(ours[y], plain[y]), y), (5, 0), textcoords="offset points", va="center"
-            )
-    axes.set_yticks(places, [f"{number}. {_name(row['category'])}" for number, row in enumerate(rows, start=1)])
+    figure, (axes,) = _new(7.6, 1.5 + 0.34 * len(rows))
+    axes.axvline(1.0, color=NEUTRAL, linewidth=1.5, linestyle=(0, (4, 2)), label="plain decoding")
+    found = [Speedup.of(row, run.noise) for row in rows]
+    for loops, label in ((False, "speculative decoding"), (True, "the text loops")):
+        places = [y for y, row in enumerate(rows) if bool(row.get("loops")) == loops]
+        own = [found[y] for y in places]
+        look: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "", "label": label}
+        look |= {"markerfacecolor": "none"} if loops else {}
+        if places:
+            axes.errorbar([one.value or 0.0 for one in own], places, xerr=_ends(own), **_WHISKERS, **look)
+    end = max(max(one.value or 0.0, one.high or 0.0) for one in found)
+    for y, one in enumerate(found):
+        axes.annotate(worth(one.value, run.noise).replace("x", "×"), (1.04 * max(end, 1.0), y), va="center")
+    axes.set_yticks(range(len(rows)), [f"{number}. {_name(row['category'])}" for number, row in enumerate(rows, 1)])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max(*ours, *plain) or 1.0)
-    axes.set(xlabel="decode tokens per second (number: speedup)")
+    axes.set_xlim(0, 1.16 * max(end, 1.0))
+    axes.set(xlabel="speedup over plain decoding (×)")
     part = "" if len(rows) == len(measured_rows) else f", the first {len(rows)} of {len(measured_rows)}"
-    axes.set_title(f"Decode speed by prompt{part}", loc="left")
+    axes.set_title(f"Speedup by prompt{part}, 95% intervals", loc="left")
     axes.grid(axis="x")
     _legend_below(figure, axes)
     return figure
@@ -163,7 +161,7 @@ def time_per_round(runs: Sequence[Run]) -> Figure | None:
 
 
 def published_heat_map() -> Figure:
-    """Predicted speedup of the Llama pairs at the best K, over alpha, at three costs of a verify."""
+    """Projected speedup of the Llama pairs at the best K, over alpha, at three costs of a verify."""
     pairs = published_pairs()
     figure, panels = _new(11.5, 4.6, len(VERIFY_COSTS))
     for axes, v in zip(panels, VERIFY_COSTS):
@@ -181,9 +179,9 @@ def published_heat_map() -> Figure:
         axes.set_title(f"v = {v:g} (assumed)", loc="left", fontsize=11)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=panels, label="predicted speedup at the best K (×)\nplain decoding: 1", pad=0.015)
+    figure.colorbar(image, ax=panels, label="projected speedup at the best K (×)\nplain decoding: 1", pad=0.015)
     figure.suptitle(
-        "Llama pairs: predicted from PUBLISHED decode speeds (c) and assumed alpha and v; nothing here is measured",
+        "Llama pairs: PROJECTED from published decode speeds (c) and assumed alpha and v; nothing here is measured",
         fontweight="bold",
         fontsize=12,
     )
@@ -210,15 +208,18 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     )
 
 
-def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path) -> dict[str, str]:
-    """Draw what can be drawn: PNG files into `folder`, and SVGs by name. pairs: (slug, runs, headline run) of each."""
+def draw_all(pairs: Sequence[tuple[str, Sequence[Run], Run]], folder: Path | None = None) -> dict[str, str]:
+    """Draw what can be drawn: PNG files into `folder`, if there is one, and SVGs by name.
+
+    pairs: (slug, runs, headline run) of each.
+    """
     wanted: list[tuple[str, Callable[..., Figure | None], tuple]] = [("llama_published", published_heat_map, ())]
     for slug, runs, usual in pairs:
         wanted += [
             (f"speedup_by_k_{slug}", speedup_by_k, (runs,)),
             (f"acceptance_by_position_{slug}", acceptance_plot, (runs,)),
-            (f"speed_by_prompt_{slug}", speed_by_prompt, (usual,)),
+            (f"speedup_by_prompt_{slug}", speedup_by_prompt, (usual,)),
             (f"time_per_round_{slug}", time_per_round, (runs,)),
         ]
-    drawn = {name: draw(plot, folder / f"{name}.png", *arguments) for name, plot, arguments in wanted}
+    drawn = {name: draw(plot, folder and folder / f"{name}.png", *arguments) for name, plot, arguments in wanted}
     return {name: svg for name, svg in drawn.items() if svg is not None}

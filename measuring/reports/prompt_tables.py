@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
-from measuring.reports.tables import NONE_YET
-from measuring.results import Row, Run
+from measuring.reports.tables import NONE_YET, among
+from measuring.run import Row, Run
+from measuring.speedups import rate
+from models.tt_transformers.demo.speculative_decoding.harness.verdict import worth
 from models.tt_transformers.demo.speculative_decoding.metrics import ratio
 
 SPEEDUP_STEPS = (1.0, 1.1, 1.25, 1.5, 2.0)
@@ -34,9 +36,12 @@ def speculative_by_prompt(run: Run) -> Table:
         [
             ("acceptance rate", "{:.1%}", lambda row: row.get("acceptance_rate")),
             ("tokens per round", "{:.2f}", lambda row: row.get("tokens_per_round")),
-            ("tok/s", "{:.1f}", lambda row: row.get("decode_tps")),
-            ("wall-clock speedup", "{:.2f}x", lambda row: row.get("speedup")),
+            ("tok/s/user", "{}", lambda row: rate(row.get("decode_tps"), run.noise)),
+            ("speedup (95% interval)", "{}", lambda row: run.speedup_of([row])),
             ("equal to plain", "{}", lambda row: _yes(row.get("identical"))),
+            ("6-grams emitted before", "{:.0%}", lambda row: (row.get("repetition") or {}).get("emitted")),
+            ("6-grams of the prompt", "{:.0%}", lambda row: (row.get("repetition") or {}).get("prompt")),
+            ("loops", "{}", lambda row: _yes(row.get("loops"))),
         ],
     )
 
@@ -47,7 +52,7 @@ def plain_by_prompt(run: Run) -> Table:
         run,
         [
             ("TTFT, ms", "{:.0f}", lambda row: row.get("baseline_ttft_ms")),
-            ("tok/s", "{:.1f}", lambda row: row.get("baseline_decode_tps")),
+            ("tok/s/user", "{}", lambda row: rate(row.get("baseline_decode_tps"), run.noise)),
             ("decode time per token, ms", "{:.1f}", lambda row: ratio(1e3, row.get("baseline_decode_tps"))),
         ],
     )
@@ -62,30 +67,22 @@ def ttft_by_prompt(run: Run) -> Table:
             ("plain, ms", "{:.0f}", lambda row: row.get("baseline_ttft_ms")),
             ("speculative, target alone, ms", "{:.0f}", lambda row: row.get("target_ttft_ms")),
             ("speculative, both prefills, ms", "{:.0f}", lambda row: row.get("ttft_ms")),
-            ("both / plain", "{:.2f}x", lambda row: ratio(row.get("ttft_ms"), row.get("baseline_ttft_ms"))),
+            ("both / plain", "{:.2f}x", lambda row: run.against(row.get("ttft_ms"), row.get("baseline_ttft_ms"))),
         ],
     )
 
 
 def rates_by_prompt(run: Run) -> Table:
-    """Token/sec and token/sec/user. With one user at a time they are the same."""
-    users = run.users
+    """What one user gets, prompt by prompt; what all get together stands in the totals."""
     return by_prompt(
         run,
         [
             ("new tokens", "{}", lambda row: len(row["tokens"])),
-            ("plain tok/s/user", "{:.1f}", lambda row: row.get("baseline_decode_tps")),
-            ("plain tok/s", "{:.1f}", lambda row: _of_all(row.get("baseline_decode_tps"), users)),
-            ("speculative tok/s/user", "{:.1f}", lambda row: row.get("decode_tps")),
-            ("speculative tok/s", "{:.1f}", lambda row: _of_all(row.get("decode_tps"), users)),
-            ("speedup", "{:.2f}x", lambda row: row.get("speedup")),
+            ("plain tok/s/user", "{}", lambda row: rate(row.get("baseline_decode_tps"), run.noise)),
+            ("speculative tok/s/user", "{}", lambda row: rate(row.get("decode_tps"), run.noise)),
+            ("speedup (95% interval)", "{}", lambda row: run.speedup_of([row])),
         ],
     )
-
-
-def _of_all(tps: float | None, users: int) -> float | None:
-    """Only for one user is the batch's rate the user's own; of more it is in the totals."""
-    return tps if users == 1 else None
 
 
 def _yes(value: bool | None) -> str | None:
@@ -100,32 +97,29 @@ def best_to_worst(run: Run) -> Table:
         [
             name,
             row["category"] if row else NOT_MEASURED,
-            measured(row and row.get("decode_tps"), "{:.1f}"),
+            rate(row.get("decode_tps") if row else None, run.noise),
             measured(row and row.get("acceptance_rate"), "{:.1%}"),
-            measured(row and row.get("speedup"), "{:.2f}x"),
+            str(run.speedup_of([row] if row else [])),
         ]
         for name, row in picks
     ]
-    plain = run.get("summary", "baseline_decode_tps")
+    plain = rate(run.get("summary", "baseline_decode_tps_per_user"), run.noise)
     return Table(
-        ["prompt", "category", "tok/s", "acceptance rate", "speedup"],
-        [*cells, ["baseline (plain, all prompts)", NONE_YET, measured(plain, "{:.1f}"), NONE_YET, "1.00x"]],
+        ["prompt", "category", "tok/s/user", "acceptance rate", "speedup (95% interval)"],
+        [*cells, ["baseline (plain, median prompt)", NONE_YET, plain, NONE_YET, "1"]],
     )
 
 
 def consistency(run: Run) -> Table:
     """Ranges over the prompts, and the share of prompts at or above each speedup."""
-    ranges = [
-        ("speedup", run.column("speedup"), "{:.2f}x"),
-        ("acceptance rate", run.column("acceptance_rate"), "{:.1%}"),
-        ("speculative tok/s", run.column("decode_tps"), "{:.1f}"),
-        ("plain tok/s", run.column("baseline_decode_tps"), "{:.1f}"),
+    ranges: list[tuple[str, list[float], Callable[[float], str]]] = [
+        ("speedup", run.column("speedup"), lambda value: worth(value, run.noise)),
+        ("acceptance rate", run.column("acceptance_rate"), "{:.1%}".format),
+        ("speculative tok/s/user", run.column("decode_tps"), lambda value: rate(value, run.noise)),
+        ("plain tok/s/user", run.column("baseline_decode_tps"), lambda value: rate(value, run.noise)),
     ]
     rows = [
-        (
-            f"{name}, lowest to highest",
-            f"{form.format(min(values))} to {form.format(max(values))}" if values else NOT_MEASURED,
-        )
+        (f"{name}, lowest to highest", f"{form(min(values))} to {form(max(values))}" if values else NOT_MEASURED)
         for name, values, form in ranges
     ]
     speedups = run.column("speedup")
@@ -145,18 +139,22 @@ def distribution(run: Run) -> Table:
         ]
         count = str(len(inside)) if run.made else NOT_MEASURED
         speed = run.speedup_of(inside)
-        gained = NONE_YET if run.made and not inside else measured(speed, "{:.2f}x")
+        gained = NONE_YET if run.made and not inside else str(speed)
         rows.append((f"{low:.0%} to {min(high, 1.0):.0%}", count, gained))
-    return Table(["acceptance rate", "prompts", "their speedup"], rows)
+    return Table(["acceptance rate", "prompts", "their speedup (95% interval)"], rows)
 
 
 def by_category(run: Run) -> Table:
-    """Speedup and acceptance of every category."""
+    """Speedup and acceptance of every category, and how many of its texts go round in circles."""
     rows: list[Sequence[str]] = []
     for category in dict.fromkeys(row["category"] for row in run.rows):
         inside = [row for row in run.rows if row["category"] == category]
         counted = [row for row in inside if None not in (row.get("accepted"), row.get("drafted"))]
-        rate = ratio(sum(row["accepted"] for row in counted), sum(row["drafted"] for row in counted))
-        speed = measured(run.speedup_of(inside), "{:.2f}x")
-        rows.append((category, str(len(inside)), measured(rate, "{:.1%}"), speed))
-    return Table(["category", "prompts", "acceptance rate", "speedup"], rows or [[NOT_MEASURED] * 4])
+        accepted = ratio(sum(row["accepted"] for row in counted), sum(row["drafted"] for row in counted))
+        known = [row["loops"] for row in inside if row.get("loops") is not None]
+        loops = NOT_MEASURED if not known else f"{sum(known)} of {len(inside)}" if any(known) else NONE_YET
+        emitted = [row["tokens_per_round"] for row in inside if row.get("tokens_per_round") is not None]
+        found = str(run.speedup_of(inside))
+        rows.append((category, found, measured(accepted, "{:.0%}"), among(emitted, "{:.2f}".format), loops))
+    headers = ["category", "speedup (95% interval)", "acceptance rate", "tokens per round", "texts that loop"]
+    return Table(headers, rows or [[NOT_MEASURED] * len(headers)])

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, Table, measured
-from measuring.results import Run, percentile
+from measuring.run import Run, percentile
+from measuring.speedups import rate
 from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
 NONE_YET = "-"  # a quantity that the arm does not have
@@ -41,50 +41,64 @@ def configuration(run: Run) -> Table:
         ("new tokens in all, each arm", measured(run.get("summary", "new_tokens"))),
         ("users at once", measured(run.get("batch_size"))),
         ("runs of each arm per prompt", measured(run.get("num_repeats"), "{} (medians are shown)")),
+        ("noise floor: a loop that drafts nothing, beside plain decoding", noise_floor(run)),
+        ("segments kept", measured(run.get("summary", "kept"), "{:.0%}: those that nothing else disturbed")),
+        ("raw sums / sums of medians", tails(run)),
     ]
     return Table(["configuration", "value"], rows)
 
 
 def overall(run: Run) -> Table:
-    """Both arms side by side; the last column is speculative / plain."""
-    total = run.record.get("summary", {})
-    pairs: list[tuple[str, str, Any, Any]] = [
-        ("decode time, all prompts, s", "{:.2f}", total.get("decode_s"), total.get("baseline_decode_s")),
-        ("decode tok/s", "{:.1f}", total.get("decode_tps"), total.get("baseline_decode_tps")),
-        ("decode tok/s/user, median of prompts", "{:.1f}", *_both(run, lambda p: median(run.column(f"{p}decode_tps")))),
-        ("time per output token, median, ms", "{:.1f}", *_both(run, lambda p: median(run.tpot(p)))),
-        ("time to first token, mean, ms", "{:.0f}", *_both(run, lambda p: mean(run.column(f"{p}ttft_ms")))),
-        ("whole request, mean, s", "{:.2f}", *_both(run, lambda p: mean(run.request_s(p)))),
-        ("tokens per target step", "{:.2f}", total.get("tokens_per_round"), 1.0 if run.made else None),
+    """Both arms side by side: the median prompt, and in brackets the lowest and the highest; of decoding the speedup
+    with its interval."""
+    quantities: list[tuple[str, str, Callable[[str], Sequence[float]]]] = [
+        ("decode tok/s/user", "{:.1f}", lambda arm: run.column(f"{arm}decode_tps")),
+        ("time per output token, ms", "{:.1f}", run.tpot),
+        ("time to first token, ms", "{:.0f}", lambda arm: run.column(f"{arm}ttft_ms")),
+        ("whole request, s", "{:.2f}", run.request_s),
     ]
-    rows = [
-        (name, measured(ours, form), measured(plain, form), measured(ratio(ours, plain), "{:.2f}x"))
-        for name, form, ours, plain in pairs
-    ]
+    rows = [(name, among(of("baseline_"), form.format), among(of(""), form.format)) for name, form, of in quantities]
+    in_all = [rate(run.get("summary", f"{arm}decode_tps"), run.noise) for arm in ("baseline_", "")]
     rows += [
-        ("acceptance rate (accepted / drafted)", measured(total.get("acceptance_rate"), "{:.1%}"), NONE_YET, NONE_YET),
-        ("alpha (accepted | all before it were)", measured(total.get("alpha"), "{:.2f}"), NONE_YET, NONE_YET),
-        ("tokens equal to plain decoding", identical_cell(run), NONE_YET, NONE_YET),
-        ("wall-clock speedup of decoding", measured(total.get("speedup"), "{:.2f}x"), "1.00x", spread(run)),
+        ("decode tok/s, all users", in_all[0], in_all[1]),
+        (
+            "tokens per target step",
+            "1" if run.made else NOT_MEASURED,
+            among(run.column("tokens_per_round"), "{:.2f}".format),
+        ),
+        ("acceptance rate (accepted / drafted)", NONE_YET, among(run.column("acceptance_rate"), "{:.0%}".format)),
+        ("tokens equal to plain decoding", NONE_YET, identical_cell(run)),
+        ("speedup of decoding, all prompts (95% interval)", "1", str(run.speedup)),
+        ("speedup of decoding, without loops (95% interval)", "1", str(run.without_loops)),
     ]
-    return Table(["metric", "speculative", "plain", "speculative / plain"], rows)
+    return Table(["metric: median prompt (lowest to highest)", "plain", "speculative"], rows)
 
 
-def _both(run: Run, figure: Callable[[str], float | None]) -> tuple[float | None, float | None]:
-    """(speculative, plain)"""
-    return figure(""), figure("baseline_")
+def noise_floor(run: Run) -> str:
+    """By how much two arms that do the same differed."""
+    return measured(None if run.noise is None else abs(run.noise), "{:.1%}")
+
+
+def tails(run: Run) -> str:
+    """By how much each arm's mean lies above its medians."""
+    plain, ours, differ = (run.get("summary", "tails", name) for name in ("plain", "speculative", "differ"))
+    if plain is None or ours is None:
+        return NOT_MEASURED
+    return f"{plain:.2f} plain, {ours:.2f} speculative{': tails differ' if differ else ''}"
+
+
+def among(values: Sequence[float], say: Callable[[float], str]) -> str:
+    """The median of the prompts, and the lowest and highest of them."""
+    if not values:
+        return NOT_MEASURED
+    middle, low, high = (say(value) for value in (median(values) or 0.0, min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
 def identical_cell(run: Run) -> str:
     """ "10 of 10" prompts, or what is known."""
     equal = run.get("summary", "identical")
     return measured(equal, "{} of " + str(run.get("summary", "prompts")))
-
-
-def spread(run: Run) -> str:
-    """Lowest and highest speedup of the repeats."""
-    runs = [value for value in run.get("summary", "speedup_runs") or [] if value is not None]
-    return f"{min(runs):.2f}x to {max(runs):.2f}x in {len(runs)} runs" if len(runs) > 1 else f"spread {NOT_MEASURED}"
 
 
 def latency(run: Run) -> Table:
@@ -145,7 +159,7 @@ def cold_and_warm(run: Run) -> Table:
                 measured(figures["ttft_ms"], "{:.0f}"),
                 measured(mean(run.column(f"{prefix}ttft_ms")), "{:.0f}"),
                 measured(ratio(figures["tokens"], cold_s), "{:.1f}"),
-                measured(run.get("summary", f"{prefix}decode_tps"), "{:.1f}"),
+                rate(run.get("summary", f"{prefix}decode_tps_per_user"), run.noise),
             )
         )
     headers = [
@@ -153,8 +167,8 @@ def cold_and_warm(run: Run) -> Table:
         "loading, s",
         "first TTFT, ms",
         "warm TTFT, ms",
-        "tok/s, cold (loading and prefill in it)",
-        "tok/s, warm",
+        "tok/s/user, cold (loading and prefill in it)",
+        "tok/s/user, warm",
     ]
     return Table(headers, rows)
 
@@ -183,7 +197,7 @@ def trade_offs(run: Run) -> Table:
             "time to first token, ms",
             measured(plain, "{:.0f}"),
             measured(later, "{:+.0f}"),
-            measured(ratio(ours, plain), "{:.2f}x"),
+            measured(run.against(ours, plain), "{:.2f}x"),
         )
     )
     return Table(["cost", "target alone", "added by the drafter", "together / alone"], rows)
@@ -194,18 +208,15 @@ def totals(run: Run) -> Table:
     load = {role: run.load(role, "init_s") for role in ("target", "draft")}
     both = load["target"] if run.made and not run.get("draft") else _sum(load["target"], load["draft"])
     ours, plain = _all(run.request_s()), _all(run.request_s("baseline_"))
-    rows = [
-        _versus("model init time, s", both, load["target"]),
-        _versus("prefill of all prompts, s", *(_all(run.column(f"{p}ttft_ms"), 1e3) for p in ("", "baseline_"))),
-        _versus("decoding of all prompts, s", *(run.get("summary", f"{p}decode_s") for p in ("", "baseline_"))),
-        _versus("all requests, s", ours, plain),
-        _versus("init and all requests, s", _sum(both, ours), _sum(load["target"], plain)),
+    pairs = [
+        ("model init time, s", both, load["target"]),
+        ("prefill of all prompts, s", *(_all(run.column(f"{p}ttft_ms"), 1e3) for p in ("", "baseline_"))),
+        ("decoding of all prompts, s", *(run.get("summary", f"{p}decode_s") for p in ("", "baseline_"))),
+        ("all requests, s", ours, plain),
+        ("init and all requests, s", _sum(both, ours), _sum(load["target"], plain)),
     ]
-    return Table(["time", "speculative", "plain", "speculative / plain"], rows)
-
-
-def _versus(name: str, ours: float | None, plain: float | None) -> tuple[str, ...]:
-    return name, measured(ours, "{:.2f}"), measured(plain, "{:.2f}"), measured(ratio(ours, plain), "{:.2f}x")
+    rows = [(name, measured(spec, "{:.2f}"), measured(alone, "{:.2f}")) for name, spec, alone in pairs]
+    return Table(["time", "speculative", "plain"], rows)
 
 
 def _sum(*values: float | None) -> float | None:

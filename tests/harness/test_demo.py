@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as a user meets it: what it prints, writes, returns and refuses."""
 
+import html
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from support.model_folder import save_tiny_model
 
 from models.tt_transformers.demo.speculative_decoding import acceptance
-from models.tt_transformers.demo.speculative_decoding.harness import options
+from models.tt_transformers.demo.speculative_decoding.harness import options, record
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
@@ -106,6 +107,37 @@ def test_a_proof_that_was_left_out_is_in_the_record(target, tmp_path):
     for asked, proven in (((), True), (("--no-proof",), False)):
         status, result = result_of(tmp_path, "--target", target, "--prompt", "hello", "-k", "1", "--quiet", *asked)
         assert status == 0 and result["prove"] is proven
+
+
+@pytest.mark.parametrize("doubts", [None, "the neighbours are loud"])
+def test_a_page_of_the_run(doubts, target, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "doubts", lambda **_: doubts)  # however busy this machine is
+    page, other = tmp_path / "page.html", tmp_path / "result.json"
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps([{"prompt": "abcabc <b>", "category": "letters"}]))
+    assert run("--target", target, "--prompts", prompts, "--quiet", "--html", page, "--json", other) == 0
+    printed, text, result = capsys.readouterr().out, page.read_text("utf-8"), json.loads(other.read_text())
+    assert f"written: {page}" in printed and "letters" in text and "abcabc &lt;b&gt;" in text
+    tokens = re.findall(r'<span class="token \w+" data-r="\d+">(.*?)</span>', text.split("Every answer")[1], re.DOTALL)
+    assert html.unescape("".join(tokens)) == result["prompts"][0]["text"]
+    assert (doubts or "the speed of plain decoding") in text and ("the speed of plain decoding" in text) == (not doubts)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["--html", ""], "--html : the name of a file is missing"),
+        (["--html", "no/folder/x.html"], "--html no/folder/x.html: there is no folder"),
+        (["--html", "x", "--json", "./x"], "--html x is also --json's file"),
+        (["--html", "prompts.json", "--prompts", "prompts.json"], "--html prompts.json: it is an input"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_said_first(given, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.json").write_text('[{"prompt": "a"}]')
+    assert run("--target", "/no/such/model", *given) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and said in error
 
 
 def test_a_draft_model(target, draft, tmp_path):

@@ -6,10 +6,12 @@
 import random
 from dataclasses import replace
 from statistics import median
+from types import SimpleNamespace
 
 import pytest
 
 from models.tt_transformers.demo.speculative_decoding.harness import segments as clock
+from models.tt_transformers.demo.speculative_decoding.harness.record import _Clock
 from models.tt_transformers.demo.speculative_decoding.harness.segments import (
     Segment,
     Timed,
@@ -138,6 +140,15 @@ def test_disturbed_segments_are_left_out():
 def test_what_makes_a_run_inconclusive(kept, noise, said):
     found = doubts(kept=kept, noise=noise)
     assert found is None if said is None else found.startswith(said)
+
+
+def test_a_run_in_which_every_segment_was_disturbed_is_inconclusive():
+    """Two segments, in each of which the other arm was disturbed: none stays, yet plain decoding ran."""
+    calm = Segment(prompt=0, tokens=(1,), steps=(Timed("s", 2),), rounds=(Timed("r", 1),))
+    arm = SimpleNamespace(segments=[replace(calm, share=0.5), replace(calm, plain_share=0.5)])
+    found = _Clock(arm, [calm], {})
+    assert found.own == [] and "100% of the segments" in found.doubts
+    assert _Clock(SimpleNamespace(segments=[replace(calm, steps=())] * 2), [], {}).doubts is None
 
 
 def test_tails_are_told():

@@ -9,14 +9,15 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 from support.reports import REPORTS, empty_pictures, reports_of
-from support.results import compare_result, run, save
+from support.results import compare_result, interval, run, save
 
 from measuring.compare import show
 from measuring.report import main
-from measuring.reports.arms import auto_by_category, fastest_by_category
 from measuring.reports.document import ACTING, report_table
-from measuring.reports.plots import speed_by_prompt
-from measuring.results import Run, load_results
+from measuring.reports.matches import auto_by_category, fastest_by_category
+from measuring.reports.plots import speedup_by_prompt
+from measuring.results import load_results
+from measuring.run import Run
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import PlainScreen
 
 ACTORS = "\x1b[2J \x00 \x07 \x0b \x0c \r \x7f \x85 \x9b \u061c \u200e \u202e \u2066 \u2028 \u2029 \ufeff \ufffe \ud83d"
@@ -45,7 +46,8 @@ def test_addresses_are_no_links():
     "names", [("模型一", "模型二"), ("my-model", "my model", "my_model_2"), ("x" * 300, "x" * 301)]
 )
 def test_every_pair_has_its_own_plots(names, tmp_path):
-    files = [save(run(4, pair=name), tmp_path / f"{number}.json") for number, name in enumerate(names)]
+    records = [compare_result([run(1, pair=name), run(4, pair=name)]) for name in names]
+    files = [save(record, tmp_path / f"{number}.json") for number, record in enumerate(records)]
     slugs = [load_results(files).slug(name) for name in names]
     assert len(set(slugs)) == len(names) and max(map(len, slugs)) < 70
     with empty_pictures():
@@ -92,8 +94,9 @@ def compared(categories):
         for row, category in zip(record["prompts"], categories, strict=True):
             row["category"] = category
     rows = [{"category": c, "request_s": 1.0, "baseline_request_s": 1.1, "identical": True} for c in categories]
-    total = {"prompts": 3, "identical": 3, "request_s": 3.0, "baseline_request_s": 3.3, "request_speedup": 1.1}
-    total["decode_tps"] = 9.0
+    rows = [{**row, **interval(1.1)} for row in rows]
+    total = {"prompts": 3, "identical": 3, "request_s": 3.0, "baseline_request_s": 3.3, **interval(1.1)}
+    total |= {"decode_tps": 9.0, "not_comparable": None}
     kinds = ("generate", "prompt_lookup_num_tokens", "assistant_model")
     peers = [{"peer": f"{kind}=2", "kind": kind, "k": 2, "prompts": rows, "summary": total} for kind in kinds]
     return {**compare_result(records), "peers": peers}
@@ -108,16 +111,17 @@ def test_tables_fit_the_screen_and_cut_no_figure(columns, long, monkeypatch, cap
     assert max(map(cell_len, lines)) <= columns
     said = " ".join(lines)
     assert "transformers prompt_lookup_num_tokens=2" in said and "…" not in said
-    for heading in ("generate", "num_tokens", "assistant_", "fastest", "best fixed K"):
-        assert heading in said
+    for figure in ("1.37x (1.32 to 1.42)", "1.10x (1.06 to 1.14)", "best fixed K", "noise floor 0.4%"):
+        assert figure in said
 
 
 def test_what_a_narrow_screen_leaves_out(monkeypatch):
     record = compared(["code", "question answering", "creative prose"])
     runs = [Run(one, {}) for one in record["runs"]]
-    for columns, which in ((80, False), (200, True)):
+    for columns, which in ((80, False), (250, True)):
         monkeypatch.setenv("COLUMNS", str(columns))
-        text = str(report_table(fastest_by_category(runs, record["peers"]), "title", {"which": 2}))
+        ranks = {"which": 2, "ours, auto": 1, "transformers: generate": 1}
+        text = str(report_table(fastest_by_category(runs, record["peers"]), "title", ranks))
         assert ("prompt-lookup, K" in text) == which and "1.10x" in text
     monkeypatch.setenv("COLUMNS", "20")
     assert "prompt-" in str(report_table(auto_by_category(runs), "title"))
@@ -132,5 +136,5 @@ def test_a_category_called_all_is_one_of_them():
 def test_of_very_many_prompts_the_first_are_drawn():
     record = run(4)
     record["prompts"] = record["prompts"] * 700  # a picture of all would be larger than one can be
-    figure = speed_by_prompt(Run(record, {}))
+    figure = speedup_by_prompt(Run(record, {}))
     assert figure.get_figheight() < 30 and "the first 60 of 2100" in figure.axes[0].get_title(loc="left")

@@ -8,7 +8,7 @@ import pytest
 
 from measuring.break_even import best_choice, break_even_alpha, break_even_tokens, predicted_speedup
 from measuring.published_speeds import published_pair
-from measuring.results import percentile, tpot_ms
+from measuring.run import percentile, tpot_ms
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import json
 
 import pytest
 from support.reports import reports_of
-from support.results import compare_result, run, save
+from support.results import compare_result, interval, run, save
 
 from measuring.report import REPORTS_OF, main
-from measuring.reports import sections
+from measuring.reports import appendix
 from measuring.reports.document import Table, to_markdown
 from measuring.reports.page import page
+from measuring.reports.sections import summary
 from measuring.result_shape import COMPARED, FILE, RUN, fault
 from measuring.results import load_results
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -86,6 +87,11 @@ def test_a_folder_is_no_result(tmp_path, capsys):
         (("runs", 0, "prompts", 0, "decode_s"), "x", "decode_s is not a number of at least 0"),
         (("runs", 0, "summary", "speedup"), float("nan"), "summary.speedup is not a number"),
         (("runs", 0, "summary", "speedup"), -1, "summary.speedup is not a number of at least 0"),
+        (("runs", 0, "summary", "low"), -1, "summary.low is not a number of at least 0"),
+        (("runs", 0, "summary", "inconclusive"), True, "summary.inconclusive is not a text"),
+        (("runs", 0, "summary", "without_loops"), 1.2, "summary.without_loops is not an object"),
+        (("runs", 0, "prediction", "measured"), "x", "prediction.measured is not an object"),
+        (("runs", 0, "prompts", 0, "loops"), 1, "loops is not true or false"),
         (("runs", 0, "summary", "v"), 0, "summary.v is not a number above 0"),
         (("runs", 0, "summary", "alpha"), 7, "summary.alpha is not a number from 0 to 1"),
         (("runs", 0, "summary", "decode_s"), 10**400, "summary.decode_s is not a number"),
@@ -105,8 +111,8 @@ def test_the_place_that_is_wrong_is_named(path, value, named, tmp_path, capsys):
 
 def test_whatever_is_wrong_is_refused_or_reported(tmp_path, monkeypatch):
     """Every value of a result, left out and replaced by others: a BadInput or a report, never a traceback."""
-    monkeypatch.setattr(sections, "_package", lambda: Table(["file"], []))  # it has nothing to do with results
-    row = {"category": "code", "request_s": 1.0, "baseline_request_s": 1.0, "identical": True}
+    monkeypatch.setattr(appendix, "_package", lambda: Table(["file"], []))  # it has nothing to do with results
+    row = {"category": "code", "request_s": 1.0, "baseline_request_s": 1.0, "identical": True, **interval(1.0)}
     whole = compare_result([run(4)])
     whole["peers"][0]["prompts"] = [row]
     refused = reported = 0
@@ -119,19 +125,19 @@ def test_whatever_is_wrong_is_refused_or_reported(tmp_path, monkeypatch):
                 continue
             reported += 1
             for make in REPORTS_OF.values():
-                text = to_markdown(make(results), (), "plots")
-            page("", text, results.runs, {})
+                to_markdown(make(results), (), "plots")
+            page("", summary(results), results.runs, {})
     assert refused > 200 and reported > 150
 
 
 def test_plots_of_what_is_missing(tmp_path):
     """The same where plots are drawn, for what they read."""
     record = run(4)
-    for name in ("tokens_per_round", "predicted_speedup", "per_k"):
+    for name in ("tokens_per_round", "low", "per_k", "noise_floor", "without_loops", "tails"):
         record = changed(record, ("summary", name), REMOVED)
     for row in record["prompts"]:
         row.update(decode_tps=0.0, baseline_decode_tps=0.0, sources=["", "x"])
-    record = changed(record, ("summary", "speedup_runs"), [None, 1.3])
+    record = changed(record, ("prompts", 0, "high"), None)
     record = changed(record, ("summary", "time_split"), {"draft_s": 0, "verify_s": 0, "host_s": 0})
     assert "not measured" in reports_of(tmp_path, record, rendered=True)["report.html"]
 

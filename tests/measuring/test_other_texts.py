@@ -9,12 +9,13 @@ import shutil
 import pytest
 import torch
 from support.model_folder import save_tiny_model
+from support.results import interval
 from transformers import AutoModelForCausalLM
 
 from measuring.compare import compare_table, main
 from measuring.peers import Peer
-from measuring.reports.arms import fastest_by_category, peers_table
-from measuring.results import Run
+from measuring.reports.matches import fastest_by_category, peers_table
+from measuring.run import Run
 
 SETTINGS = {"repetition_penalty": 1.3, "suppress_tokens": [5, 9], "no_repeat_ngram_size": 2}
 
@@ -67,18 +68,23 @@ def test_the_models_settings_are_left_as_they_were(penalised):
     assert penalised_text != plain.tokens and model.generation_config.repetition_penalty == 1.3
 
 
-@pytest.mark.parametrize("identical, says, speed", [(True, "no", "10.00x"), (False, "not measured", "not measured")])
+@pytest.mark.parametrize(
+    "identical, says, speed",
+    [(True, "no", "10.00x (9.60 to 10.40)"), (False, "not measured", "not comparable here")],
+)
 def test_another_text_is_not_ranked(identical, says, speed):
     ours = {"category": "code", "ttft_ms": 0.0, "baseline_ttft_ms": 0.0, "decode_s": 0.5, "baseline_decode_s": 1.0}
     run = Run({"num_draft_tokens": 1, "summary": {"drafted": 1}, "prompts": [ours]}, {})
-    row = {"category": "code", "request_s": 0.1, "baseline_request_s": 1.0, "identical": identical}
-    total = {"identical": int(identical), "prompts": 1, "request_s": 0.1, "baseline_request_s": 1.0}
-    total |= {"request_speedup": 10.0, "decode_tps": 10.0}
+    found = interval(10.0 if identical else None)
+    ours |= interval(2.0)
+    row = {"category": "code", "request_s": 0.1, "baseline_request_s": 1.0, "identical": identical, **found}
+    total = {"identical": int(identical), "prompts": 1, "request_s": 0.1, "baseline_request_s": 1.0, **found}
+    total |= {"decode_tps": 10.0, "not_comparable": None if identical else "its text is another"}
     peer = {"peer": "generate", "kind": "generate", "prompts": [row], "summary": total}
     assert fastest_by_category([run], [peer]).rows[0][-2:] == (speed, says)
     assert peers_table([], [peer]).rows[-1][2] == speed
     assert ("10.00x" in compare_table({"runs": [], "peers": [peer]})) == identical
-    ours |= {"tokens": [1, 2], "baseline_tokens": [1, 2], "speedup": 2.0, "identical": identical}
+    ours |= {"tokens": [1, 2], "baseline_tokens": [1, 2], "identical": identical}
     own = Run({"num_draft_tokens": 1, "summary": {"speedup": 2.0}, "prompts": [ours]}, {})
-    assert own.speedup_of([ours]) == own.get("summary", "speedup") == (2.0 if identical else None)
+    assert own.speedup_of([ours]).value == own.speedup.value == (2.0 if identical else None)
     assert own.column("speedup") == [2.0] * identical

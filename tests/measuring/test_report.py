@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.reports import REPORTS, reports_of, section
+from support.reports import PAGES, REPORTS, reports_of, section
 from support.results import compare_result, run, save, without
 
 from measuring.report import main
@@ -22,22 +22,27 @@ PACKAGE = Path(speculative_decoding.__path__[0])
 
 SECTIONS = {
     "FINAL_RESULTS_SUMMARY.md": [
-        "Key results", "best, good, average, baseline", "Consistency", "Token/sec and token/sec/user",
-        "Cold start against warm", "init time, memory", "Plots", "What was checked", "When to speculate",
-        "published speeds", "The package", "Conclusion",
+        "Key results", "smollm2: by category", "predicted against measured", "Projected, not measured", "Conclusion",
+        "Where and how it was measured",
     ],
     "comprehensive_8b_comparison.md": [
-        "Test configuration", "Overall performance", "Every arm", "Per prompt: speculative", "Per prompt: plain",
-        "Per category", "acceptance by position", "Performance distribution", "transformers' own decoding",
-        "Trade-offs", "When to speculate", "Conclusion",
+        "every drafter", "acceptance by position", "transformers' own decoding", "conclusion",
+        "Projected, not measured: llama-1b-8b",
     ],
     "final_performance_comparison.md": [
-        "Test configuration", "Time to first token", "Token generation rate", "Overall performance",
-        "Latency percentiles", "Cold start against warm", "where the time goes", "Predicted against measured",
-        "Trade-offs", "auto against the best fixed K", "When to use each approach", "Break-even",
-        "Where work would pay", "Summary",
+        "overall performance", "latency percentiles", "several users at once", "conclusion",
+        "Projected, not measured: llama-1b-3b",
+    ],
+    "APPENDIX.md": [
+        "Test configuration", "Every arm", "Predicted against measured", "auto against the best fixed K",
+        "When to speculate", "Plots", "Per prompt: speculative", "Per prompt: plain", "Per prompt: time to first token",
+        "Token/sec/user by prompt", "best, good, average, baseline", "Consistency", "by K", "Where the time goes",
+        "Cold start against warm", "init time, memory", "transformers' own decoding", "Break-even",
+        "Where work would pay", "Projected, not measured", "What was checked", "The package",
     ],
 }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_section_is_there_for_measured_and_unmeasured_pairs(whole, name):
     _, reports = whole
@@ -47,31 +52,67 @@ def test_every_section_is_there_for_measured_and_unmeasured_pairs(whole, name):
     assert "Linux, processor x86_64, cpus 7, threads 3" in reports[name] and "torch 2.13.77" in reports[name]
 
 
+def test_they_are_one_page_each_and_begin_with_the_result(whole, tmp_path):
+    _, reports = whole
+    for name in PAGES:
+        first = reports[name].splitlines()[2]
+        assert first.startswith("- smollm2: 1.37x (1.32 to 1.42) of plain decoding's speed, all 3 prompts")
+    record = compare_result([run(k) for k in (0, 1, 2, 3, 4, 6, 8)] + [run(16, lookahead="auto")])
+    for arm in record["runs"]:  # as many prompts as the demo has, each of its own kind
+        arm["prompts"] = [{**arm["prompts"][0], "category": f"kind {number}"} for number in range(10)]
+    longer = reports_of(tmp_path, record)
+    assert max(longer[name].count("\n") for name in PAGES) <= 64
+    assert reports["APPENDIX.md"].count("\n") > 200
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_speedup_in_a_table_has_its_interval(whole, name):
+    """What is projected has none, and stands apart."""
+    _, reports = whole
+    text = re.sub(r"(?s)## Projected, not measured.*?(?=\n## |\Z)", "", reports[name])
+    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.strip("| ").split(" | ")]
+    ratios = [cell for cell in cells if re.match(r"\d+(\.\d+)?x", cell)]
+    assert len(ratios) >= 2 and all(re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\)", cell) for cell in ratios)
+
+
 @pytest.mark.parametrize(
     "name, pair", [(REPORTS[0], "llama-1b-8b"), (REPORTS[1], "llama-1b-8b"), (REPORTS[2], "llama-1b-3b")]
 )
 def test_a_pair_that_nobody_ran_is_not_measured(whole, name, pair):
     _, reports = whole
-    own = section(reports[name], pair)
-    assert "not measured" in own.splitlines()[0] and f"--pair {pair} --backend tt" in own
-    tables = reports[name][reports[name].index(f"## {pair}: not measured") :]
-    tables = tables[: tables.find("\n## ") if "\n## " in tables else len(tables)]
-    figures = re.findall(r"\d+\.\d+", re.sub(r"at least \d+\.\d+x|1\.00x", "", tables))
-    assert "not measured" in tables and figures == []
+    (line,) = [line for line in reports[name].splitlines() if line.startswith(f"- {pair}: ")]
+    assert line.startswith(f"- {pair}: not measured") and f"--pair {pair} --backend tt" in line
+    measured = re.sub(r"(?s)## Projected, not measured.*?(?=\n## |\Z)", "", reports[name])
+    assert not [line for line in measured.splitlines() if line.startswith(f"| {pair}")]
+    own = section(reports["APPENDIX.md"], f"{pair}: not measured")
+    assert f"--pair {pair} --backend tt" in own and not re.search(r"\d\.\d", own)
 
 
 def test_measured_figures_are_in_the_tables(whole):
     _, reports = whole
     key = section(reports["FINAL_RESULTS_SUMMARY.md"], "Key results")
-    assert "| smollm2 | prompt-lookup, K = 4 | 10.0 | 12.3 | 1.37x | 74.3% | 0.81 | 2.50 | 3 of 3 |" in key
-    cold = section(reports["FINAL_RESULTS_SUMMARY.md"], "Cold start")
+    speeds = (
+        "1.37x (1.32 to 1.42) | 1.23x (1.18 to 1.28) | 0.4% | 10.0 (10.0 to 10.0) | 15.1 (8.2 to 20.6) | 10.0 | 12.3"
+    )
+    assert f"| smollm2 | prompt-lookup, K = 4 | {speeds} | 75% (75% to 75%) | 3 of 3 |" in key
+    use = section(reports["FINAL_RESULTS_SUMMARY.md"], "by category")
+    assert "| editing | 2.06x (1.97 to 2.14) | 75% | 2.50 | - |" in use and "| 75% | 2.50 | 1 of 1 |" in use
+    said = section(reports["FINAL_RESULTS_SUMMARY.md"], "predicted against measured")
+    assert "| 1.44x (1.38 to 1.50) | 1.34x (1.29 to 1.40) | yes |" in said
+    cold = section(reports["APPENDIX.md"], "Cold start")
     assert f"| {6 / (1.91 + 0.09 + 0.7):.1f} |" in cold
     peers = section(reports["comprehensive_8b_comparison.md"], "transformers' own decoding")
-    assert "prompt_lookup_num_tokens=4 | 1.78 | 0.88x | 3 of 3" in peers
-    quality = section(reports["comprehensive_8b_comparison.md"], "by K")
+    assert "prompt_lookup_num_tokens=4 | 1.78 | 0.88x (0.84 to 0.92) | 3 of 3" in peers
+    quality = section(reports["APPENDIX.md"], "by K")
     assert "| 0 | 7 | - | 1.00 | 0.0 | 9.5 |" in quality and "| 4 | 5 | 62.0% | 2.60 | 1.2 | 9.9 |" in quality
-    ttft = section(reports["final_performance_comparison.md"], "Latency percentiles")
+    ttft = section(reports["final_performance_comparison.md"], "latency percentiles")
     assert "both prefills, ms | 31 | 31 | 31 | 31 |" in ttft and "target's prefill alone, ms | 24 |" in ttft
+
+
+def test_tails_that_differ_are_said(tmp_path):
+    record = run(4)
+    record["summary"]["tails"] = {"plain": 1.08, "speculative": 1.02, "differ": True}
+    assert "1.08 plain, 1.02 speculative: tails differ" in reports_of(tmp_path, record)["APPENDIX.md"]
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +123,13 @@ def of_one_run(tmp_path_factory):
 @pytest.mark.parametrize(
     "path, before, report",
     [
-        (("summary", "speedup"), "1.37x", REPORTS[0]),
-        (("summary", "acceptance_rate"), "74.3%", REPORTS[0]),
-        (("summary", "alpha"), "0.810", REPORTS[2]),
+        (("summary", "speedup"), "1.37x (1.32 to 1.42)", REPORTS[0]),
+        (("summary", "low"), "1.37x (1.32 to 1.42)", REPORTS[0]),
+        (("summary", "without_loops"), "1.23x", REPORTS[0]),
+        (("summary", "noise_floor"), "0.4%", REPORTS[0]),
+        (("prediction",), "1.44x", REPORTS[0]),
+        (("prompts", "acceptance_rate"), "75% (75% to 75%)", REPORTS[3]),
+        (("summary", "alpha"), "0.810", REPORTS[3]),
         (("prompts", "baseline_ttft_ms"), "| 23 |", REPORTS[2]),
         (("environment", "torch"), "2.13.77", REPORTS[1]),
     ],
@@ -95,7 +140,8 @@ def test_a_missing_figure_is_not_measured_and_never_zero(tmp_path, whole, of_one
     assert before in reports[report]
     poorer = reports_of(tmp_path, without(compare_result([run(4)]), "runs", *path))[report]
     assert before not in poorer
-    assert poorer.count("not measured") > of_one_run[report].count("not measured")
+    lacking = "no interval" if path[-1] == "low" else "not measured"
+    assert poorer.count(lacking) > of_one_run[report].count(lacking)
 
 
 def test_a_changed_figure_changes_every_report(tmp_path, whole):
@@ -109,34 +155,41 @@ def test_a_changed_figure_changes_every_report(tmp_path, whole):
 def test_advice_follows_the_numbers(tmp_path, whole):
     _, reports = whole
     said = section(reports["FINAL_RESULTS_SUMMARY.md"], "Conclusion")
-    assert "speculate with prompt-lookup, K = 4: 1.37x measured (1.34x to 1.41x in 2 runs)" in said
+    assert "speculate with prompt-lookup, K = 4: 1.37x (1.32 to 1.42), the fastest of 2 measured arms" in said
     slower = reports_of(tmp_path, compare_result([run(1, speedup=0.8), run(4, speedup=0.7)]))
-    assert "decode plainly. The fastest measured arm (prompt-lookup, K = 1) reached 0.80x" in section(
+    assert "decode plainly. The fastest of 2 measured arms (prompt-lookup, K = 1) reached 0.80x (0.77 to" in section(
         slower["FINAL_RESULTS_SUMMARY.md"], "Conclusion"
     )
-    use = section(reports["comprehensive_8b_comparison.md"], "When to speculate")
+    use = section(reports["APPENDIX.md"], "When to speculate")
     assert re.search(r"editing .* speculate \|", use) and re.search(r"creative prose .* decode plainly \|", use)
 
 
 def test_several_users_are_told_apart_from_one(tmp_path):
+    """What one user gets and what all get together are two columns, in every table of arms."""
     four = {**run(4, speedup=1.9), "batch_size": 4}
-    four["summary"] = {**four["summary"], "decode_tps": 44.4, "baseline_decode_tps": 23.4}
+    four["summary"] |= {"decode_tps": 44.4, "baseline_decode_tps": 23.4}
     four["prompts"] = [{**row, "decode_tps": 11.1, "baseline_decode_tps": 5.8} for row in four["prompts"]]
     reports = reports_of(tmp_path, compare_result(), compare_result([four]))
-    for name, title in ((REPORTS[0], "tok"), (REPORTS[2], "Token generation rate")):
-        rates = section(reports[name], "Token/sec and token/sec/user" if name == REPORTS[0] else title)
-        assert "| prompt-lookup, K = 4 | 1 | 10.0 | 10.0 | 15.1 | 12.3 | 1.37x | 3 of 3 |" in rates
-        assert "| prompt-lookup, K = 4 | 4 | 5.8 | 23.4 | 11.1 | 44.4 | 1.90x | 3 of 3 |" in rates
-        assert "K = 1 |" not in rates.split("users at once")[1]  # nobody ran that for several
+    headers = "plain tok/s/user | tok/s/user | plain tok/s, all users | tok/s, all users"
+    for name, title in ((REPORTS[2], "several users at once"), (REPORTS[3], "Every arm")):
+        rates = section(reports[name], title)
+        assert headers in rates
+        one = "10.0 (10.0 to 10.0) | 15.1 (8.2 to 20.6) | 10.0 | 12.3 | 1.37x (1.32 to 1.42)"
+        four_of_them = "5.8 (5.8 to 5.8) | 11.1 (11.1 to 11.1) | 23.4 | 44.4 | 1.90x (1.82 to 1.98)"
+        assert f"| prompt-lookup, K = 4 | 1 | {one} |" in rates
+        assert f"| prompt-lookup, K = 4 | 4 | {four_of_them} |" in rates
+    assert "K = 1 |" not in section(reports[REPORTS[2]], "several users at once")  # nobody ran that for several
+    assert headers in section(reports[REPORTS[0]], "Key results") and headers in section(reports[REPORTS[1]], "every")
     said = section(reports[REPORTS[0]], "Conclusion")
-    assert "prompt-lookup, K = 4: 1.37x measured" in said and "1.90x" not in said
+    assert "prompt-lookup, K = 4: 1.37x" in said and "1.90x" not in said
 
 
 def test_published_speeds_are_marked(whole):
     _, reports = whole
-    said = section(reports["FINAL_RESULTS_SUMMARY.md"], "published speeds")
-    assert "Published, not measured" in said and "PERF.md" in said and "87.8 / 28.3" in said
-    assert "87.8" not in reports["FINAL_RESULTS_SUMMARY.md"].replace(said, "")
+    for name in REPORTS:
+        said = section(reports[name], "Projected, not measured")
+        assert "Projected by the formula" in said and "PERF.md" in said and "87.8 / " in said
+        assert "projected, alpha 0.7" in said and "87.8" not in reports[name].replace(said, "")
 
 
 def test_the_headline_is_not_chosen_by_speed(tmp_path):
@@ -149,9 +202,10 @@ def test_a_demo_result_is_enough(tmp_path):
     """Without what compare adds, those cells say so."""
     bare = run(4)
     for row in bare["prompts"]:
-        del row["token_texts"], row["decode_s_runs"], row["baseline_decode_s_runs"]
+        del row["token_texts"]
     reports = reports_of(tmp_path, bare)
-    assert "1.37x" in reports["FINAL_RESULTS_SUMMARY.md"] and "not recorded" in reports["FINAL_RESULTS_SUMMARY.md"]
+    summary = reports["FINAL_RESULTS_SUMMARY.md"]
+    assert "1.37x" in summary and "date not recorded" in summary and "command not recorded" in summary
     assert "where each token came from: not measured" in reports["report.html"]
 
 
@@ -176,7 +230,7 @@ def test_bad_results_are_one_clear_error(content, named, tmp_path, capsys):
 
 def test_the_package_is_listed_module_by_module(whole):
     _, reports = whole
-    listed = section(reports["FINAL_RESULTS_SUMMARY.md"], "The package").replace("\\_", "_")
+    listed = section(reports["APPENDIX.md"], "The package").replace("\\_", "_")
     modules = [path for folder in ("", "hf", "tt", "harness") for path in sorted((PACKAGE / folder).glob("*.py"))]
     assert len(modules) > 20
     names = re.findall(r"^\| (\S+\.py) \|", listed, re.MULTILINE)

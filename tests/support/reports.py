@@ -19,7 +19,9 @@ from support.results import save
 
 from measuring.report import main
 
-REPORTS = ("FINAL_RESULTS_SUMMARY.md", "comprehensive_8b_comparison.md", "final_performance_comparison.md")
+PAGES = ("FINAL_RESULTS_SUMMARY.md", "comprehensive_8b_comparison.md", "final_performance_comparison.md")
+APPENDIX = "APPENDIX.md"
+REPORTS = (*PAGES, APPENDIX)
 
 
 @contextlib.contextmanager
@@ -77,8 +79,8 @@ class Page(HTMLParser):
         self.outside += [
             value for name, value in attributes.items() if name in ("src", "href") and (value or "")[:1] != "#"
         ]
-        self._open.append(attributes.get("class") if tag == "span" else None)
-        if tag == "span" and "title" in attributes:
+        self._open.append(attributes.get("class") if tag == "span" and "data-r" in attributes else None)
+        if tag == "span" and "data-r" in attributes:
             self.tokens.append([attributes["class"], ""])
 
     def handle_data(self, data: str) -> None:

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: `python -m models.tt_transformers.demo.speculative_decoding.speculative_demo --help`; pytest: on device."""
 
+import argparse
 import contextlib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.arguments import p
 from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, one_line
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import open_bench
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, json_file
+from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, output_file
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import pair_listing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
@@ -37,29 +38,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in SUBCOMMANDS:
-        return subcommand(argv[0])(argv[1:])
+        return subcommand(argv[0]).main(argv[1:])
     arguments = parser().parse_args(argv)
     if arguments.list_pairs:
         print(pair_listing())
         return MATCHED
-    file = json_file(arguments)
+    files = outputs(arguments)
     options = fitted(checked(arguments), arguments.max_seq_len)
-    return run(options, show_rounds=arguments.show_rounds, quiet=arguments.quiet, json_file=file)
+    return run(options, show_rounds=arguments.show_rounds, quiet=arguments.quiet, files=files)
 
 
-def subcommand(name: str) -> Any:
-    """Its main(); BadInput if it is not here."""
+def subcommand(name: str, wanted: str = "") -> Any:
+    """Its module; BadInput, saying what `wanted` it, if it or a library that it needs is not here."""
     package = SUBCOMMANDS[name]
     try:
-        return importlib.import_module(f"{package}.{name}").main
+        return importlib.import_module(f"{package}.{name}")
     except ModuleNotFoundError as error:
-        if error.name not in (package, f"{package}.{name}"):
-            raise
         place = f"it lives in {package}/ at the root of the speculative decoding repository; run it from there"
-        raise BadInput(f"{name} is not part of this folder: {place}") from error
+        reason = f"is not part of this folder: {place}"
+        if error.name not in (package, f"{package}.{name}"):
+            reason = f"needs the library {error.name}, which is not installed; install it (requirements.txt)"
+        raise BadInput(f"{wanted or name} {reason}") from error
 
 
-def run(options: RunOptions, *, show_rounds: bool, quiet: bool, json_file: Path | None) -> int:
+def outputs(arguments: argparse.Namespace) -> dict[Path, Callable[[dict[str, Any], Path], None]]:
+    """The files that the result is written to, each with what writes it; BadInput if one cannot be written."""
+    files: dict[Path, Callable[[dict[str, Any], Path], None]] = {}
+    if (file := output_file(arguments, "json")) is not None:
+        files[file] = write_json
+    if (page := output_file(arguments, "html")) is not None:
+        if file is not None and page.resolve() == file.resolve():
+            raise BadInput(f"--html {page} is also --json's file; name two")
+        files[page] = subcommand("report", "--html").write_page
+    return files
+
+
+def run(
+    options: RunOptions,
+    *,
+    show_rounds: bool,
+    quiet: bool,
+    files: Mapping[Path, Callable[[dict[str, Any], Path], None]],
+) -> int:
     """Load, compare every prompt, show and write the result; returns the exit status."""
     console = terminal.make_console()
     with open_bench(options) as bench:
@@ -68,14 +88,14 @@ def run(options: RunOptions, *, show_rounds: bool, quiet: bool, json_file: Path 
         comparison.warm_up()
         watched_run(comparison, console, None if quiet else terminal.StreamedText(console, decode))
         record = result_file(run_record(comparison.arms[0], decode, undrafted=comparison.undrafted), bench)
-    if json_file is not None:
+    for file, write in files.items():
         try:
-            write_json(record, json_file)
+            write(record, file)
         except BadInput:  # is said whatever becomes of the screen, and the other way round
             with contextlib.suppress(OSError):
                 show(record, console, show_rounds=show_rounds)
             raise
-        console.print(terminal.styled(one_line(f"written: {json_file}")))
+        console.print(terminal.styled(one_line(f"written: {file}")))
     show(record, console, show_rounds=show_rounds)
     return MATCHED if comparison.matched else DIFFERED
 

@@ -69,6 +69,7 @@ def parser() -> Parser:
     add("--no-proof", action="store_true", help=unproven)
     add("--no-baseline", action="store_true", help="skip plain decoding: no speedup, no equality check")
     add("--json", metavar="FILE", help="write everything that was measured")
+    add("--html", metavar="FILE", help="... and as a page: the headline, its plot, and the answers, round by round")
     add("--show-rounds", action="store_true", help="print what every round drafted and accepted")
     add("--quiet", action="store_true", help="no streamed text, only the table")
     return top

@@ -119,12 +119,12 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def json_file(arguments: argparse.Namespace) -> Path | None:
-    """Where the result goes, if anywhere; BadInput if it cannot go there."""
-    if arguments.json is None:
+def output_file(arguments: argparse.Namespace, name: str) -> Path | None:
+    """Where the option "json" or "html" says that the result goes, if anywhere; BadInput if it cannot go there."""
+    if (given := getattr(arguments, name)) is None:
         return None
     of_pairs = [prompt_files.SAMPLE_PROMPTS, *(pair.draft_path for pair in PAIRS.values())]
-    return checked_output("--json", arguments.json, inputs=[*(vars(arguments).get(name) for name in INPUTS), *of_pairs])
+    return checked_output(_option(name), given, inputs=[*(vars(arguments).get(each) for each in INPUTS), *of_pairs])
 
 
 def fitted(options: RunOptions, asked: int | None) -> RunOptions:
