@@ -24,8 +24,7 @@ PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(2
 OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
 LONG_PROMPT = torch.randint(2, 1024, (100,), generator=torch.Generator().manual_seed(3)).tolist()
 LONG = 224  # tokens that a user may hold
-# What rows of a right verify correlate at least with a reference of the same weights ("performance": fewer bits).
-ALIKE = {"performance": 0.997, "accuracy": 0.998}
+ALIKE = 0.998  # what each row of a right verify correlates at least with a reference of the same weights
 
 
 def pcc(rows, expected):
@@ -72,15 +71,15 @@ def greedy_text(mesh_device, checkpoint, how):
         return written(runner)
 
 
-def test_every_row_of_three_verifies(target, reference, how):
+def test_every_row_of_three_verifies(target, reference):
     """Rows 30..33 cross into the second cache block; each verify overwrites what the one before wrote too much."""
     prefilled = target.prefill([PROMPT]).values
-    assert pcc(prefilled[0], reference(target, PROMPT)[-1]) >= ALIKE[how["optimizations"]]
+    assert pcc(prefilled[0], reference(target, PROMPT)[-1]) >= ALIKE
     context = list(PROMPT)
     for verified, accepted in (([7, 100, 200, 300], 1), ([8, 400, 500, 600], 3), ([9, 700, 800, 900], 0)):
         rows = target.forward(torch.tensor([verified]), [len(context)]).values[0]
         expected = reference(target, context + verified)[len(context) :]
-        assert worst(rows, expected) >= ALIKE[how["optimizations"]], f"position {len(context)}"
+        assert worst(rows, expected) >= ALIKE, f"position {len(context)}"
         context += verified[: 1 + accepted]
 
 
@@ -211,7 +210,7 @@ def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):
         alone = runner.forward(torch.tensor([[0, 0, 0], [10, 13, 14]]), [IDLE, len(OTHER)]).values
         verified = ((both[0], PROMPT, [7, 8, 9]), (both[1], OTHER, [10, 11, 12]), (alone[1], OTHER, [10, 13, 14]))
         for rows, prompt, tokens in verified:
-            assert worst(rows, reference(runner, prompt + tokens)[len(prompt) :]) >= ALIKE[how["optimizations"]]
+            assert worst(rows, reference(runner, prompt + tokens)[len(prompt) :]) >= ALIKE
 
 
 def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, how, reference):
@@ -223,5 +222,5 @@ def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, how, referenc
         rows = runner.forward(torch.tensor([[7, 8]]), [len(PROMPT)]).values[0]
         expected = reference(runner, [*PROMPT, 7, 8])[len(PROMPT) - 1 :]
     for row, wanted in zip([prefilled[0], *rows], expected, strict=True):
-        assert pcc(row[kept], wanted[kept]) >= ALIKE[how["optimizations"]]
+        assert pcc(row[kept], wanted[kept]) >= ALIKE
         assert int(torch.isfinite(row).sum()) == len(kept)
