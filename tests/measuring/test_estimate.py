@@ -205,7 +205,6 @@ WHOLE = {"top5_tokens": TARGET.top5, "reference_tokens": TARGET.text[None]}
         ({"top5_tokens": TARGET.top5[:0], "reference_tokens": TARGET.text[None, :1]}, "one at least"),
         ({**WHOLE, "code": Code()}, "UnpicklingError"),
     ],
-    ids=str,
 )
 def test_a_file_that_is_no_reference_output(content, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
