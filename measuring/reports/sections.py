@@ -21,8 +21,8 @@ APPENDIX = "APPENDIX"
 METHOD = (
     "Both arms decode the same positions back to back, in turns of at least 16 tokens; a speedup is the ratio of sums "
     "of medians, in brackets its 95% interval, with no more decimals than the noise floor carries. Of other figures "
-    "the median prompt's, in brackets the lowest and the highest prompt's. tokens per round is target steps saved, not a "
-    f"speedup. Every table in full: {APPENDIX}.md, beside this file."
+    "the median prompt's, in brackets the lowest and the highest prompt's. tokens per round is target steps saved, not "
+    f"a speedup. Every table in full: {APPENDIX}.md, beside this file."
 )
 
 
