@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import DraftLayer
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
@@ -47,17 +48,17 @@ class _User:
 
 
 class FeatureDrafter(Drafter):
-    """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it is another's."""
+    """A Drafter over a head (FeatureHead, EagleHead) of the target whose features it is given."""
 
-    def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        self._head = FeatureHead(draft, target)
-        self.name, self.feature_layers, self.turns = name, draft.spec.layers, Turns()
+    def __init__(self, head: DraftLayer, *, name: str = "feature-draft") -> None:
+        self._head = head
+        self.name, self.feature_layers, self.turns = name, head.spec.layers, Turns()
         self._users: list[_User] = []
 
     @classmethod
     def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
         """Open a draft file for its target; BadInput if it is no such file or belongs to another target."""
-        return cls(FeatureDraft.load(path), target, name=Path(path).stem)
+        return cls(FeatureHead(FeatureDraft.load(path), target), name=Path(path).stem)
 
     @torch.inference_mode()
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
