@@ -78,6 +78,7 @@ class DraftLayer:
             output layer's of `trimmed`; inv_freq: float32 [head_dim / 2], the rotary frequencies.
     """
 
+    proven = True  # whether the head's file says which target it is for
     from_features: Callable[[Tensor], Tensor]
 
     def __init__(
