@@ -134,12 +134,12 @@ class TestSampling:
         )
         return law_of(first @ second)
 
-    def emitted(self, target, users: int = 800) -> Counter:
+    def emitted(self, target, users: int = 500) -> Counter:
         runner = TorchModelRunner(target, max_seq_len=16, max_users=users)
         drafter = FeatureDrafter(head_of(target))
         generator = SpeculativeGenerator(runner, drafter, num_draft_tokens=1, sampling=SAMPLING)
         results = generator.generate([[5, 6]] * users, max_new_tokens=3)
-        assert min(result.drafted for result in results) >= 1 and sum(result.accepted for result in results) > 100
+        assert min(result.drafted for result in results) >= 1 and sum(result.accepted for result in results) > 50
         return Counter(result.tokens[1] for result in results)
 
     def test_the_law_is_the_targets(self, target):

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
+
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, VOCAB, DRAFT_VOCAB = 32, 48, 4, 2, 8, 40, 20
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLMEagle3"],
@@ -64,3 +66,12 @@ def save_head(folder: Path, tensors: dict[str, Tensor] | None = None, **config: 
     (folder / "config.json").write_text(json.dumps(settings))
     save_file(head_tensors() if tensors is None else tensors, folder / "model.safetensors")
     return str(folder)
+
+
+def as_bin(folder: Path, tensors: dict[str, Tensor]) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+
+
+def opened(folder: Path, target, tensors: dict[str, Tensor] | None = None, **config) -> EagleHead:
+    return EagleHead.from_pretrained(save_head(folder, tensors, **config), target)

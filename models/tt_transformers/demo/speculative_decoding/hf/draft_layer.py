@@ -12,6 +12,7 @@ Past the last committed position the target has given no state: h_i itself is th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -68,7 +69,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([second, first], -1) * sin
 
 
-class DraftLayer:
+class DraftLayer(ABC):
     """A head's layer, folded for few operations per step: q|k|v and gate|up together. A subclass says how a state and a
     token's embedding enter it, and gives the first state of a position: `from_features`, [n, F] -> [n, hidden].
 
@@ -103,9 +104,9 @@ class DraftLayer:
         self.inv_freq = inv_freq.to(embedding.device)
         self.cos = self.sin = embedding.new_empty(0)  # [positions so far, D]
 
+    @abstractmethod
     def entry(self, state: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """What attention reads of [1, n, hidden] states and [n, E] embeddings, and what its result is added to."""
-        raise NotImplementedError
 
     def layer(self, state: Tensor, next_tokens: Sequence[int], start: int, write: Write) -> Tensor:
         """Rows [1, n, hidden] of one user through the decoder layer; the last one's hidden state [1, 1, hidden].
