@@ -144,14 +144,15 @@ def _shared(base: RunOptions, entries: Sequence[RunOptions]) -> RunOptions:
             "report all the files"
         )
     drafting = [options for options in entries if options.drafter != "prompt-lookup"]
-    drafts = {(options.draft, options.draft_file) for options in drafting}
+    drafts = {(options.draft, options.eagle, options.draft_file) for options in drafting}
     if len(drafts) > 1:
         raise BadInput("the arms want a draft model and a feature draft; compare them in two runs, with --drafters")
-    draft, draft_file = drafts.pop() if drafts else (None, None)
+    draft, eagle, draft_file = drafts.pop() if drafts else (None, None, None)
     return replace(
         base,
         drafter=drafting[0].drafter if drafting else "prompt-lookup",
         draft=draft,
+        eagle=eagle,
         draft_file=draft_file,
         batch_size=max(options.batch_size for options in entries),
         num_draft_tokens=max(options.num_draft_tokens for options in entries),
@@ -180,7 +181,8 @@ def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) ->
     if text is not None:
         chosen = words(text)
     else:
-        there = {"model": base.draft, "feature": base.draft_file, "hybrid": base.draft or base.draft_file}
+        there = {"model": base.draft, "eagle3": base.eagle, "feature": base.draft_file}
+        there["hybrid"] = base.draft or base.eagle or base.draft_file
         chosen = [base.drafter, *(drafter for drafter in there if there[drafter]), "prompt-lookup"]
     for drafter in chosen:
         if drafter not in demo_arguments.DRAFTERS:
@@ -205,7 +207,7 @@ def _entries(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str,
         arguments.drafter, arguments.batch_size = drafter, batch_size
         arguments.lookahead = choice if isinstance(choice, str) else "fixed"
         if drafter == "prompt-lookup":
-            arguments.draft = arguments.draft_file = None
+            arguments.draft = arguments.draft_file = arguments.eagle_layers = None
         arguments.num_draft_tokens = choice if isinstance(choice, int) and choice else None
         options = checked(arguments)
         if choice == 0:

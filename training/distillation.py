@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import frozen_rows
+from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import frozen_rows
 from training.data import (
     Answer,
     TrainingBatch,

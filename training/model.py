@@ -20,12 +20,11 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.output import write_whole
+from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import rotary, rotate
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     FORMAT,
     FeatureDraft,
     FeatureDraftSpec,
-    rotary,
-    rotate,
     target_fingerprint,
 )
 

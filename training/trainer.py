@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftSpec, frozen_rows
+from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import frozen_rows
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftSpec
 from training.checkpoint import Checkpoint, TrainingState
 from training.data import Answer, batch_groups, collate
 from training.distillation import (

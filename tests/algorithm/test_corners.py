@@ -22,6 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import DraftReque
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundModel
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
@@ -229,7 +230,8 @@ def test_a_feature_draft_without_features_says_so_and_forgets_its_users():
     target = tiny_llama(0)
     ids = torch.tensor([0, 2, 3, 5])
     spec = spec_for_target(target, ids, layers=(1, 2), name="tiny")
-    drafter = FeatureDrafter(FeatureDraftModel(spec, ids, target.model.rotary_emb.inv_freq).as_draft(), target)
+    draft = FeatureDraftModel(spec, ids, target.model.rotary_emb.inv_freq).as_draft()
+    drafter = FeatureDrafter(FeatureHead(draft, target))
     with pytest.raises(ValueError, match=r"start\(\) needs prompt_features"):
         drafter.start([[1, 2]])
     drafter.start([[1, 2]], [torch.zeros(2, 2 * spec.hidden_size)])

@@ -14,6 +14,7 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, play
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
@@ -39,9 +40,8 @@ def often_right():
 
 def feature_drafter():
     spec = spec_for_target(model(), torch.arange(32), layers=(1, 2), name="tiny")
-    return FeatureDrafter(
-        FeatureDraftModel(spec, torch.arange(32), model().model.rotary_emb.inv_freq).as_draft(), model()
-    )
+    draft = FeatureDraftModel(spec, torch.arange(32), model().model.rotary_emb.inv_freq).as_draft()
+    return FeatureDrafter(FeatureHead(draft, model()))
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-cache", "shared-cache"])

@@ -25,6 +25,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import 
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import (
     FORMAT,
     FeatureDraft,
+    FeatureHead,
     target_fingerprint,
 )
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
@@ -94,7 +95,7 @@ def _ask(drafter: FeatureDrafter, contexts: list[list[int]], counts: list[int], 
 
 def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head):
     """Ragged users, rejected and accepted drafts, rounds without drafts: the cache is never stale."""
-    drafter = FeatureDrafter(head.as_draft(), target)
+    drafter = FeatureDrafter(FeatureHead(head.as_draft(), target))
     texts = [prompt + greedy_by_recomputation(target, prompt, 30)[0] for prompt in PROMPTS]
     committed = [len(prompt) + 1 for prompt in PROMPTS]
     drafter.start(PROMPTS, [_features(target, prompt) for prompt in PROMPTS])
@@ -116,7 +117,7 @@ def test_drafts_equal_recomputation_over_rounds_with_any_acceptance(target, head
 
 def test_speculated_entries_must_be_overwritten(target, head):
     """Negative control of the test above: without catching up on true features the drafts differ."""
-    drafter = FeatureDrafter(head.as_draft(), target)
+    drafter = FeatureDrafter(FeatureHead(head.as_draft(), target))
     text = PROMPTS[0] + greedy_by_recomputation(target, PROMPTS[0], 12)[0]
     drafter.start([PROMPTS[0]], [_features(target, PROMPTS[0])])
     _ask(drafter, [text[:4]], [4])
@@ -129,7 +130,7 @@ def test_speculated_entries_must_be_overwritten(target, head):
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
 def test_generation_equals_plain_greedy_decoding(target, head, k):
     runner = TorchModelRunner(target, max_seq_len=96, max_users=len(PROMPTS))
-    generator = SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=k)
+    generator = SpeculativeGenerator(runner, FeatureDrafter(FeatureHead(head.as_draft(), target)), num_draft_tokens=k)
     results = generator.generate(PROMPTS, max_new_tokens=25, stop_token_ids=[])
     for prompt, result in zip(PROMPTS, results):
         assert list(result.tokens) == greedy_by_recomputation(target, prompt, 25)[0]
@@ -138,13 +139,13 @@ def test_generation_equals_plain_greedy_decoding(target, head, k):
 def test_long_texts_outgrow_the_first_cache(target, head, monkeypatch):
     monkeypatch.setattr("models.tt_transformers.demo.speculative_decoding.hf.feature_drafter.CACHE_STEP", 4)
     runner = TorchModelRunner(target, max_seq_len=96)
-    generator = SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=3)
+    generator = SpeculativeGenerator(runner, FeatureDrafter(FeatureHead(head.as_draft(), target)), num_draft_tokens=3)
     (result,) = generator.generate([PROMPTS[0]], max_new_tokens=40, stop_token_ids=[])
     assert list(result.tokens) == greedy_by_recomputation(target, PROMPTS[0], 40)[0]
 
 
 def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, head):
-    drafter = FeatureDrafter(head.as_draft(), target)
+    drafter = FeatureDrafter(FeatureHead(head.as_draft(), target))
     context = [5, 6, 7, 8]
     expected = torch.full((32,), float("-inf"))
     expected[TOKEN_IDS] = _draft_by_recomputation(head, target, context, 1)[1][0]
@@ -166,7 +167,7 @@ def test_sampled_drafts_come_with_the_distribution_they_were_drawn_from(target, 
 
 
 def test_a_draft_ends_where_nothing_is_likely_enough(target, head):
-    drafter = FeatureDrafter(head.as_draft(), target)
+    drafter = FeatureDrafter(FeatureHead(head.as_draft(), target))
     context = [5, 6, 7, 8]
     best = _draft_by_recomputation(head, target, context, 5)[1].softmax(-1).max(-1).values
     threshold = float(best.min()) + 1e-4
@@ -181,7 +182,7 @@ def test_a_target_that_gives_no_features_is_refused(target, head):
     runner = TorchModelRunner(target, max_seq_len=96)
     runner.supports_features = False
     with pytest.raises(BadInput, match="gives no hidden states"):
-        SpeculativeGenerator(runner, FeatureDrafter(head.as_draft(), target), num_draft_tokens=1)
+        SpeculativeGenerator(runner, FeatureDrafter(FeatureHead(head.as_draft(), target)), num_draft_tokens=1)
 
 
 def test_a_file_gives_back_the_same_drafts(target, head, tmp_path):
@@ -275,9 +276,9 @@ def test_impossible_sizes_are_refused(head, change):
 def test_a_layer_that_the_target_does_not_have_is_refused(target, head):
     draft = head.as_draft()
     with pytest.raises(BadInput, match="reads layer 9 of its target, whose layers are 0 to"):
-        FeatureDrafter(FeatureDraft(replace(draft.spec, layers=(*draft.spec.layers[:-1], 9)), draft.tensors), target)
+        FeatureHead(FeatureDraft(replace(draft.spec, layers=(*draft.spec.layers[:-1], 9)), draft.tensors), target)
 
 
 def test_what_is_no_draft_is_refused(target):
     with pytest.raises(BadInput, match="is made of a FeatureDraft"):
-        FeatureDrafter("draft.safetensors", target)
+        FeatureHead("draft.safetensors", target)

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from training.answers import (
     AnswerOptions,
     answer_batch,
@@ -139,7 +139,7 @@ def test_passages_are_whole_sentences():
 def test_unrolled_steps_see_what_the_drafter_sees(target, answers):
     """The parallel unroll of training gives the very hidden states of drafting token by token with a cache."""
     draft = _draft(target, answers).eval()
-    drafter = FeatureDrafter(draft.as_draft(), target)
+    drafter = FeatureDrafter(FeatureHead(draft.as_draft(), target))
     answer = answers[3]
     tokens, first = answer.tokens.tolist(), answer.prompt_length + 2  # the pair at position `first` yields d_1
     teacher = Teacher(target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach())

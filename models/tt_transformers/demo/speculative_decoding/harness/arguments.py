@@ -6,7 +6,7 @@
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser, number
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
-DRAFTERS = ("model", "feature", "prompt-lookup", "hybrid")
+DRAFTERS = ("model", "feature", "eagle3", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
 DEFAULT_K = 4
@@ -28,11 +28,14 @@ def parser() -> Parser:
     add("--pair", metavar="NAME", help="a named target/draft pair (default: smollm2); see --list-pairs")
     add("--list-pairs", action="store_true", help="print the named pairs and end")
     add("--target", metavar="ID_OR_PATH", help="any Hugging Face causal LM instead of a pair")
-    add("--draft", metavar="ID_OR_PATH", help="a small model with the same tokenizer as the target")
+    add("--draft", metavar="ID_OR_PATH", help="a small model with the target's tokenizer, or an EAGLE-3 head of it")
     who = (
-        "a draft model, a trained feature draft, prompt lookup, or hybrid: prompt lookup where the text repeats itself "
+        "a draft model, a trained feature draft, an EAGLE-3 head, prompt lookup, or hybrid: prompt lookup where the "
+        "text repeats itself (default: what is there: model, hybrid of a head or a feature draft, lookup)"
     )
-    add("--drafter", choices=DRAFTERS, help=who + "(default: what is there: model, hybrid of a feature draft, lookup)")
+    add("--drafter", choices=DRAFTERS, help=who)
+    taps = "the target's layers whose inputs an EAGLE-3 head reads, such as 2,16,29 (default: what its config says)"
+    add("--eagle-layers", metavar="LIST", help=taps)
     add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")
@@ -47,7 +50,7 @@ def parser() -> Parser:
     k = f"tokens drafted per round (1 to {MAX_DRAFT_TOKENS}), or the most of them (default: {DEFAULT_K} where fixed)"
     add("-k", "--num-draft-tokens", type=number(int, 1, MAX_DRAFT_TOKENS), metavar="K", help=k)
     how = "fixed: always K; adaptive: K follows what was accepted; auto: K follows the clock, down to plain decoding"
-    usual = "fixed for the Llama pairs and where K is given, else auto"
+    usual = "fixed for pairs of two Llamas and where K is given, else auto"
     add("--lookahead", choices=LOOKAHEADS, help=f"{how} (default: {usual})")
     add("--batch-size", type=count, default=1, metavar="B", help="prompts generated together (default: 1)")
     add("--temperature", type=real, default=0.0, help="0 is greedy (default); otherwise tokens are sampled")

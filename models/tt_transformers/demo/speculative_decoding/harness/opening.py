@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
@@ -36,7 +37,7 @@ class Bench:
     target: ModelRunner
     plain: ModelRunner  # the target's weights with a cache of their own, where there is room; else the target itself
     tokenizer: PreTrainedTokenizerBase
-    draft: Drafter | None  # that a draft model or a feature draft makes
+    draft: Drafter | None  # that a draft model, a head or a feature draft makes
     draft_load: ModelLoad | None  # what it cost
     ignored_settings: dict[str, Any]  # of the target's generation_config what no arm does, by name
 
@@ -60,6 +61,11 @@ class Bench:
             verify_width=options.num_draft_tokens + 1 if options.exact else 1,
             tokenizer=self.tokenizer,
         )
+
+    @property
+    def feature_layers(self) -> Sequence[int]:
+        """Which of the target's hidden states the draft reads, n: after n layers."""
+        return self.draft.feature_layers if self.draft is not None else ()
 
     @property
     def loads(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
 def open_on_torch(options: RunOptions) -> Iterator[Bench]:
     """On CPU or CUDA."""
     from models.tt_transformers.demo.speculative_decoding.hf import loading
+    from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
     from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
     from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 
@@ -111,6 +118,11 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
                 draft = FeatureDrafter.from_file(options.draft_file, target.model)
                 draft_load.weights_mb = options.draft_file.stat().st_size / 1e6
             opened.callback(draft.close)
+        elif options.eagle is not None:
+            with watch_load(options.eagle) as draft_load:
+                head = EagleHead.from_pretrained(options.eagle, target.model, layers=options.eagle_layers)
+                draft = FeatureDrafter(head, name=Path(options.eagle).name)
+            opened.callback(draft.close)
         elif options.draft is not None:
             runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
@@ -124,6 +136,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
     """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong with models,
     drafts and prompts, as far as it shows before any weights are loaded."""
+    from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec, head_config
     from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
 
@@ -134,6 +147,8 @@ def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int
         if (spec.hidden_size, spec.vocab_size) != (getattr(config, "hidden_size", None), config.vocab_size):
             remedy = "use its own, or train a draft for this one with python -m training.train_draft"
             raise BadInput(f"--draft-file {options.draft_file} was trained for {spec.target_name}; {remedy}")
+    elif options.eagle is not None:
+        fitted_spec(options.eagle, head_config(options.eagle), config, options.eagle_layers)
     elif options.draft is not None:
         draft_config, its_tokenizer = look_into(options.draft)
         check_same_tokenizer(tokenizer, its_tokenizer, target_name=options.target, draft_name=options.draft)

@@ -30,6 +30,7 @@ INPUTS = ("prompts", "draft_file", "draft_head_ids", "draft_head_text", "target"
 NEEDED = {
     "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup",
     "feature": "needs a feature draft of the target; add --draft-file FILE",
+    "eagle3": "needs an EAGLE-3 head of the target; add --draft ID_OR_PATH",
     "hybrid": "needs a draft; add --draft ID_OR_PATH or --draft-file FILE",
     "prompt-lookup": "uses no draft, but one was named; drop one of them",
 }
@@ -43,7 +44,9 @@ class RunOptions:
     prompts: Sequence[Prompt]
     pair: str | None = None  # its name, if the models are a named pair's
     draft: str | None = None  # a draft model,
-    draft_file: Path | None = None  # or a feature draft of the target; at most one of the two is used
+    eagle: str | None = None  # or an EAGLE-3 head of the target,
+    eagle_layers: tuple[int, ...] | None = None  # which reads these inputs of layers; None: those of its config
+    draft_file: Path | None = None  # or a feature draft of the target; at most one of the three is used
     draft_head_file: Path | None = None  # a trimmed draft's output ids: this file lists them,
     draft_head_size: int | None = None  # or they are so many, the most frequent of its text
     drafter: str = "model"  # one of arguments.DRAFTERS
@@ -69,7 +72,7 @@ class RunOptions:
         models = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
         names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats", "prove")
         settings = {name: getattr(self, name) for name in names}
-        return settings | {"draft": self.draft or (self.draft_file and self.draft_file.stem)}
+        return settings | {"draft": self.draft or self.eagle or (self.draft_file and self.draft_file.stem)}
 
 
 def checked(arguments: argparse.Namespace) -> RunOptions:
@@ -89,6 +92,9 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     on_torch = "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b"
     _refuse(on_tt and chosen["target"] == EMBEDDED, f"{on_torch}, or --target and --draft")
     _refuse(on_tt and chosen["draft_file"], "--backend tt gives no hidden states to a feature draft; change --drafter")
+    _refuse(
+        on_tt and chosen["eagle"], "--backend tt runs no EAGLE-3 head yet; change --drafter, or use --backend torch"
+    )
     _refuse(not all(arguments.stop), "--stop was given an empty text, which would end everything at once; drop it")
     if arguments.prompt is None:
         prompts = prompt_files.load_prompts(arguments.prompts or prompt_files.SAMPLE_PROMPTS)
@@ -142,30 +148,57 @@ def fitted(options: RunOptions, asked: int | None) -> RunOptions:
 
 
 def _models(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Which models, and who drafts: RunOptions' pair, target, draft, draft_file, drafter and draft_head_*."""
-    draft, file, drafter = arguments.draft, arguments.draft_file, arguments.drafter
-    _refuse(draft and file, "--draft and --draft-file were both given; give one")
+    """Which models, and who drafts: RunOptions' pair, target, draft, eagle*, draft_file, drafter and draft_head_*."""
+    asked, file, drafter = arguments.draft, arguments.draft_file, arguments.drafter
+    _refuse(asked and file, "--draft and --draft-file were both given; give one")
     _refuse(arguments.target and arguments.pair, "--pair and --target were both given; give one")
     draft_file = _file(arguments, "draft_file", "; make one with python -m training.train_draft")
     pair = None if arguments.target else named_pair(arguments.pair or "smollm2")
+    a_head = asked and (drafter == "eagle3" or drafter in (None, "hybrid") and _is_eagle_head(asked))
+    draft, eagle = (None, asked) if a_head else (asked, None)
     if pair is not None:
-        draft, draft_file = draft or pair.draft, draft_file or pair.draft_path
-        if pair.draft_file and not (draft or draft_file or drafter == "prompt-lookup"):
+        draft_file = draft_file or pair.draft_path
+        if not asked:
+            draft, eagle = pair.draft, pair.eagle
+        if pair.draft_file and not (asked or draft_file or drafter == "prompt-lookup"):
             logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
-    drafter = drafter or ("model" if draft else "hybrid" if draft_file else "prompt-lookup")
-    unnamed = not (arguments.draft or file)
-    there = {"model": draft, "feature": draft_file, "hybrid": draft or draft_file, "prompt-lookup": unnamed}
+    drafter = drafter or ("model" if draft else "hybrid" if eagle or draft_file else "prompt-lookup")
+    there = {"model": draft, "eagle3": eagle, "feature": draft_file, "prompt-lookup": not (asked or file)}
+    there["hybrid"] = draft or eagle or draft_file
     _refuse(not there[drafter], f"--drafter {drafter} {NEEDED[drafter]}")
     by_model = draft if drafter in ("model", "hybrid") else None
+    by_head = eagle if drafter in ("eagle3", "hybrid") and not by_model else None
     return {
         "pair": pair and pair.name,
         "target": pair.target if pair else arguments.target,
         "draft": by_model,
-        "draft_file": draft_file if drafter in ("feature", "hybrid") and not by_model else None,
+        "eagle": by_head,
+        "eagle_layers": _eagle_layers(arguments.eagle_layers, by_head),
+        "draft_file": draft_file if drafter in ("feature", "hybrid") and not (by_model or by_head) else None,
         "drafter": drafter,
         "draft_head_file": _draft_head(arguments, by_model),
         "draft_head_size": arguments.draft_head_size,
     }
+
+
+def _is_eagle_head(draft: str) -> bool:
+    """Whether a draft's config.json says so; one that cannot be read is complained of where it is opened."""
+    from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import head_config, is_head
+
+    try:
+        return is_head(head_config(draft))
+    except ModelUnavailable:
+        return False
+
+
+def _eagle_layers(text: str | None, head: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    _refuse(not head, "--eagle-layers are an EAGLE-3 head's, and none is used; add --drafter eagle3")
+    words = text.split(",")
+    wrong = not all(word.strip().isascii() and word.strip().isdigit() and len(word) < 9 for word in words)
+    _refuse(wrong, f"--eagle-layers {text[:40]!r} is no list of layers; give numbers such as 2,16,29")
+    return tuple(map(int, words))
 
 
 def _file(arguments: argparse.Namespace, name: str, remedy: str = "") -> Path | None:

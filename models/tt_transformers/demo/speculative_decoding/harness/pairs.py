@@ -14,12 +14,13 @@ EMBEDDED_DRAFTS = Path(__file__).resolve().parents[5] / "embedded_drafts"  # bes
 
 @dataclass(frozen=True)
 class ModelPair:
-    """A target, and who drafts for it: prompt lookup, where neither a draft nor the draft_file is there."""
+    """A target, and who drafts for it: prompt lookup, where no draft, no head and no draft_file is there."""
 
     name: str
     target: str
     description: str
     draft: str | None = None  # a draft model that speaks the target's tokens
+    eagle: str | None = None  # a published EAGLE-3 head of the target (hf/eagle_checkpoint.py)
     draft_file: str | None = None  # a trained feature draft (hf/feature_model.py) in EMBEDDED_DRAFTS
     lookahead: str = "auto"  # the policy that chooses K unless the user says otherwise
 
@@ -40,6 +41,12 @@ _PAIRS = (
     ),
     ModelPair("llama-1b-3b", _3B, "Llama 3.2 1B drafts for 3B", draft=_1B, lookahead="fixed"),
     ModelPair("llama-1b-8b", _8B, "Llama 3.2 1B drafts for Llama 3.1 8B", draft=_1B, lookahead="fixed"),
+    ModelPair(
+        "llama-8b-eagle3",
+        _8B,
+        "a published EAGLE-3 head drafts for Llama 3.1 8B",
+        eagle="yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",
+    ),
 )
 PAIRS = {pair.name: pair for pair in _PAIRS}
 
@@ -53,5 +60,5 @@ def named_pair(name: str) -> ModelPair:
 
 def pair_listing() -> str:
     """One line per named pair."""
-    line = "{0.name:<14}{0.target} <- {1}  ({0.description})"
-    return "\n".join(line.format(pair, pair.draft or "prompt lookup") for pair in PAIRS.values())
+    line = "{0.name:<16}{0.target} <- {1}  ({0.description})"
+    return "\n".join(line.format(pair, pair.draft or pair.eagle or "prompt lookup") for pair in PAIRS.values())

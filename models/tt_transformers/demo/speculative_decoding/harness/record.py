@@ -197,8 +197,10 @@ def run_record(
 
 
 def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
-    """The record with what opening the models cost, which of the target's settings no arm follows, and provenance()."""
-    return record | {"models": bench.loads, "ignored_generation_settings": bench.ignored_settings} | provenance()
+    """The record with what opening the models cost, what the draft reads of the target, which of the target's settings
+    no arm follows, and provenance()."""
+    opened = {"models": bench.loads, "feature_layers": list(bench.feature_layers)}
+    return record | opened | {"ignored_generation_settings": bench.ignored_settings} | provenance()
 
 
 def provenance(command: Sequence[str] | None = None) -> dict[str, str]:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drafts with a small head on the target's hidden features (EAGLE, Li et al. 2024; EAGLE-3, Li et al. 2025).
 
-Entry i of a user's cache belongs to the pair (feature of position i, token i+1). Rounds go like this, for every user:
+Whatever the head is (FeatureHead, EagleHead), it runs as a DraftLayer. Entry i of a user's cache belongs to the pair
+(feature of position i, token i+1). Rounds go like this, for every user:
 
     observe   keeps the target's true features of the accepted rows
     propose   catches up: feeds those pairs, over whatever was speculated at their positions; the last row yields d_1;
@@ -17,15 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from loguru import logger
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import DraftLayer
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 CACHE_STEP = 512  # a user's cache grows by this many positions
+# A head on its own target has half its first tokens accepted or more; on another's, or at the wrong layers, only what
+# any text has most of.
+TRIED, AT_CHANCE = 64, 0.1
 
 
 @dataclass
@@ -35,6 +41,7 @@ class _User:
     keys_and_values: Tensor  # [2, 1, H_kv, S, D], of the head's own layer
     cached: int = 0  # pairs consumed with true features; anything beyond was speculated
     waiting: list[Tensor] = field(default_factory=list)  # features [n, F] of positions cached, cached + 1, ...
+    drafted: bool = False  # whether it has a draft that the target has not judged
 
     def write(self, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Overwrite positions start.. with [1, H_kv, n, D]; returns all up to the last one."""
@@ -47,17 +54,18 @@ class _User:
 
 
 class FeatureDrafter(Drafter):
-    """A Drafter over a FeatureDraft and the target whose features it reads; BadInput if it is another's."""
+    """A Drafter over a head (FeatureHead, EagleHead) of the target whose features it is given."""
 
-    def __init__(self, draft: FeatureDraft, target: PreTrainedModel, *, name: str = "feature-draft") -> None:
-        self._head = FeatureHead(draft, target)
-        self.name, self.feature_layers, self.turns = name, draft.spec.layers, Turns()
+    def __init__(self, head: DraftLayer, *, name: str = "feature-draft") -> None:
+        self._head = head
+        self.name, self.feature_layers, self.turns = name, head.spec.layers, Turns()
         self._users: list[_User] = []
+        self._stood: list[bool] = []  # of the first drafts, whether their first token did
 
     @classmethod
     def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
         """Open a draft file for its target; BadInput if it is no such file or belongs to another target."""
-        return cls(FeatureDraft.load(path), target, name=Path(path).stem)
+        return cls(FeatureHead(FeatureDraft.load(path), target), name=Path(path).stem)
 
     @torch.inference_mode()
     def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
@@ -90,6 +98,7 @@ class FeatureDrafter(Drafter):
                 drafted.append(token)
                 if q is not None:
                     rows.append(q)
+            user.drafted = bool(drafted)
             draft.tokens.append(drafted)
             draft.probs.append(torch.stack(rows) if rows else None)
             draft.sources.append([self.name] * len(drafted))
@@ -101,6 +110,7 @@ class FeatureDrafter(Drafter):
             raise ValueError(f"{self.name} reads the target's features: observe() needs them")
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
             user.waiting.append(rows[: accepted + 1])
+            self._judge(user, accepted > 0)
             if len(rows) == 0:  # the user has ended: give the memory back
                 user.keys_and_values, user.waiting = user.keys_and_values[:, :, :, :0].clone(), []
 
@@ -108,6 +118,16 @@ class FeatureDrafter(Drafter):
         """Release the caches."""
         with self.turns.lock:
             self._users, self.turns.owner = [], None
+
+    def _judge(self, user: _User, stood: bool) -> None:
+        """Says once if the first drafts of a head that carries no proof of its target are no better than chance."""
+        if user.drafted and len(self._stood) < TRIED:
+            self._stood.append(stood)
+            if len(self._stood) == TRIED and sum(self._stood) < AT_CHANCE * TRIED and not self._head.proven:
+                seen = f"{self.name} drafts at chance: the target took {sum(self._stood)} of its first {TRIED} tokens"
+                layers = ",".join(map(str, self.feature_layers))
+                logger.warning(f"{seen}; is it this target's head, and does it read layers {layers} (--eagle-layers)?")
+        user.drafted = False
 
     def _catch_up(self, user: _User, context: Sequence[int]) -> Tensor:
         """Consume the pairs whose true features wait, the last with the context's last token; its hidden state."""

@@ -51,7 +51,7 @@ def load_model(model_id: str, *, device: str, dtype: str) -> tuple[PreTrainedMod
 
 def load_weights(model_id: str, *, device: str, dtype: str) -> PreTrainedModel:
     """The model alone; as load_model."""
-    with _named_failures(model_id) as source:
+    with named_failures(model_id) as source:
         # What is missing or of another size is refused below, by name.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=DTYPES[dtype], trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
@@ -79,14 +79,14 @@ def load_weights(model_id: str, *, device: str, dtype: str) -> PreTrainedModel:
 
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """The tokenizer alone; as load_model."""
-    with _named_failures(model_id) as source:
+    with named_failures(model_id) as source:
         return _tokenizer(source)
 
 
 def look_into(model_id: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """The configuration (of its text) and the tokenizer; ModelUnavailable says what is wrong with them, with the
     generation_config, or with the files of weights as far as it shows before these are read."""
-    with _named_failures(model_id) as source:
+    with named_failures(model_id) as source:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if wrong := _not_causal(config):
             give = "give a decoder-only (causal) language model, such as a Llama, Qwen or SmolLM2"
@@ -129,7 +129,7 @@ def known_positions(model_id: str) -> int | None:
     if model_id == EMBEDDED:
         return None  # more than any default, and its config is there only when it has been converted
     try:
-        with _named_failures(model_id) as source:
+        with named_failures(model_id) as source:
             config = AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
     except ModelUnavailable:
         return None  # loading it will say so
@@ -142,7 +142,7 @@ def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) ->
     the loaded model those of its config too."""
     if model is not None:
         return settings_in_effect(model.generation_config)
-    with _named_failures(model_id) as source:
+    with named_failures(model_id) as source:
         return settings_in_effect(_generation_config(source))
 
 
@@ -169,7 +169,7 @@ def described(load: ModelLoad, model: PreTrainedModel) -> ModelLoad:
 
 
 @contextmanager
-def _named_failures(model_id: str) -> Iterator[str]:
+def named_failures(model_id: str) -> Iterator[str]:
     """Where to load the model from; what fails inside is a ModelUnavailable that names the model and a remedy."""
     source = str(embedded_model_folder()) if model_id == EMBEDDED else model_id
     check_reachable(source)
