@@ -42,7 +42,7 @@ def test_it_drafts_and_says_what_it_reads(target, head, tmp_path, drafter):
     assert status == 0 and result["prompts"][0]["identical"] is True
     assert result["drafter"] == (drafter or "hybrid") and result["draft"] == head
     assert result["feature_layers"] == [2, 4, 5] and result["summary"]["drafted"] > 0
-    assert result["models"]["draft"]["name"] == head
+    assert result["models"]["draft"]["name"] == head and 0.05 < result["models"]["draft"]["weights_mb"] < 0.15
 
 
 def test_the_layers_asked_for_are_in_the_record(target, head, tmp_path):

@@ -39,6 +39,19 @@ def test_rotary_embeddings_are_the_heads_own():
     assert torch.allclose(scaled[0], plain[0]) and torch.allclose(scaled[-1], plain[-1] / 8)
 
 
+def test_the_published_sizes_for_llama_8b():
+    """As SpecForge's configs/llama3-8B-eagle3.json has them; it names no rotary base, so the head's is 10,000."""
+    sizes = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}
+    published = {"architectures": ["LlamaForCausalLMEagle3"], "vocab_size": 128256, "draft_vocab_size": 32000, **sizes}
+    llama = SimpleNamespace(hidden_size=4096, vocab_size=128256, num_hidden_layers=32)
+    spec = fitted_spec("x", published, llama)
+    needed, optional = spec.shapes()
+    assert spec.layers == (2, 16, 29) and spec.head_dim == 128 and spec.rope == {}
+    assert needed["fc"] == (4096, 12288) and needed["midlayer.self_attn.k_proj"] == (1024, 8192)
+    assert optional == {"d2t": (32000,), "t2d": (128256,), "embed_tokens": (128256, 4096), "lm_head": (32000, 4096)}
+    assert torch.allclose(spec.inv_freq, 10000.0 ** -(torch.arange(0, 128, 2) / 128))
+
+
 class TestTaps:
     @pytest.mark.parametrize(
         "said, layers",

@@ -20,7 +20,8 @@ from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 
-GOLDEN = json.loads((Path(__file__).parent / "eagle3_golden.json").read_text())["rounds"]
+VALUES = json.loads((Path(__file__).parent / "eagle3_golden.json").read_text())
+GOLDEN = VALUES["rounds"]
 TARGET = SimpleNamespace(hidden_size=HIDDEN, vocab_size=VOCAB, num_hidden_layers=8)
 
 
@@ -61,6 +62,10 @@ class TestGoldenValues:
     def test_the_reference_implementation_drafts_the_same(self, target, tmp_path):
         assert close(drafts(opened(tmp_path, target)))
 
+    def test_a_residual_after_the_norm(self, target, tmp_path):
+        found = drafts(opened(tmp_path, target, norm_before_residual=True))
+        assert close(found, VALUES["norm_before_residual"]) and not close(found)
+
     def test_positions_off_by_one_show(self, target, tmp_path):
         """Later steps one position further than the reference has them (all of them further would be the same)."""
         head = opened(tmp_path, target)
@@ -82,7 +87,7 @@ class TestGoldenValues:
 
     @pytest.mark.parametrize(
         "change",
-        [{"rope_theta": 10000.0}, {"rms_norm_eps": 0.1}, {"norm_before_residual": True}, {"rope_theta": None}],
+        [{"rope_theta": 10000.0}, {"rms_norm_eps": 0.1}, {"rope_theta": None}],
     )
     def test_other_settings_show(self, target, tmp_path, change):
         assert not close(drafts(opened(tmp_path, target, **change)))

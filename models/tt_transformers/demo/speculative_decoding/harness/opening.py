@@ -122,6 +122,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
             with watch_load(options.eagle) as draft_load:
                 head = EagleHead.from_pretrained(options.eagle, target.model, layers=options.eagle_layers)
                 draft = FeatureDrafter(head, name=Path(options.eagle).name)
+                draft_load.weights_mb = head.weights_mb
             opened.callback(draft.close)
         elif options.draft is not None:
             runner = opened_runner(options.draft, kept)

@@ -61,6 +61,7 @@ class EagleHead(DraftLayer):
         self.embedding_norm = tensors["midlayer.input_layernorm"].to(self.embedding)
         self.state_norm = tensors["midlayer.hidden_norm"].to(self.embedding)
         self.norm_before_residual = spec.norm_before_residual
+        self.weights_mb = sum(tensor.nbytes for tensor in tensors.values()) / 1e6  # as they are stored
 
     @classmethod
     def from_pretrained(cls, source: str, target: PreTrainedModel, *, layers: Sequence[int] | None = None) -> EagleHead:
