@@ -123,7 +123,7 @@ def test_a_speedup_is_said_with_its_interval_and_no_more_decimals_than_it_carrie
 
 
 def test_a_rate_carries_as_many_decimals():
-    assert rate(48.26, 0.004) == "48.3" and rate(482.6, 0.01) == "483" and rate(None, 0.01) == "not measured"
+    assert rate(48.26, 0.004) == "48" and rate(482.6, 0.01) == "483" and rate(None, 0.01) == "not measured"
 
 
 def test_of_several_prompts_the_seconds_weigh():
