@@ -22,8 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.tt.pair import ModelReques
 # Each of the first eight greedy tokens after this prompt wins by a fifth of the logits' deviation: no rounding decides.
 PROMPT = torch.randint(2, 1024, (30,), generator=torch.Generator().manual_seed(292)).tolist()
 OTHER = torch.randint(2, 1024, (17,), generator=torch.Generator().manual_seed(2)).tolist()
-LONG_PROMPT = torch.randint(2, 1024, (100,), generator=torch.Generator().manual_seed(3)).tolist()
-LONG = 224  # tokens that a user may hold
+LONG_PROMPTS = torch.randint(2, 1024, (2, 76), generator=torch.Generator().manual_seed(3)).tolist()
 ALIKE = 0.998  # what each row of a right verify correlates at least with a reference of the same weights
 
 
@@ -44,9 +43,9 @@ def written(*models, **options):
 
 
 @contextmanager
-def opened(mesh_device, how, requests, users=1, max_seq_len=128):
+def opened(mesh_device, how, requests, users=1):
     """Models on the mesh, closed again; untraced, nothing is run that no test asks for."""
-    options = {"users": users, "max_seq_len": max_seq_len, **how, "warmup": how["enable_trace"]}
+    options = {"users": users, "max_seq_len": 128, **how, "warmup": how["enable_trace"]}
     runners = open_models(mesh_device, requests, **options)
     try:
         yield runners
@@ -160,45 +159,45 @@ def stale_page_table_row(target, monkeypatch):
 
 
 def one_wrong_row(target, monkeypatch):
-    """Another token's keys and values in the middle of the prompt."""
+    """Another token's keys and values in the middle of the first prompt."""
     forward, waiting = target.forward, [60]
 
     def forward_and_spoil(tokens, positions, **options):
         rows = forward(tokens, positions, **options)
         if waiting:
-            forward(torch.tensor([[5]]), [waiting.pop()], argmax_only=True)
+            forward(torch.tensor([[5], [5]]), [waiting.pop(), IDLE], argmax_only=True)
         return rows
 
     monkeypatch.setattr(target, "forward", forward_and_spoil)
 
 
 @pytest.fixture(scope="module")
-def stock_text(mesh_device, checkpoint, how):
-    """What the stock model writes after LONG_PROMPT."""
-    stock = open_stock(mesh_device, checkpoint, max_seq_len=LONG, sample_on_device=False, **how)
-    with closing(stock):
-        return decode_plainly(stock, [LONG_PROMPT], stop=StopConditions(max_new_tokens=101, max_seq_len=LONG))[0].tokens
+def stock_texts(mesh_device, checkpoint, how):
+    """What the stock model writes after LONG_PROMPTS: 100 tokens after the first ones."""
+    options = {"users": 2, "max_seq_len": 128, "sample_on_device": False, **how}
+    with closing(open_stock(mesh_device, checkpoint, **options)) as stock:
+        results = decode_plainly(stock, LONG_PROMPTS, stop=StopConditions(max_new_tokens=51, max_seq_len=128))
+    return [result.tokens for result in results]
 
 
 @pytest.fixture
-def long_target(mesh_device, checkpoint, how):
-    """One user of 200 tokens, T = 4."""
-    request = ModelRequest(model_id=checkpoint, tokens_per_user=(1, 4))
-    with opened(mesh_device, how, [request], max_seq_len=LONG) as (runner,):
+def both(mesh_device, checkpoint, how):
+    """Two users, T = 4."""
+    with opened(mesh_device, how, [ModelRequest(checkpoint, (1, 4))], users=2) as (runner,):
         yield runner
 
 
-def test_the_verify_chooses_what_the_stock_model_chose(long_target, stock_text):
-    assert teacher_forced(long_target, [LONG_PROMPT], [stock_text], width=4).problem is None
+def test_the_verify_chooses_what_the_stock_model_chose(both, stock_texts):
+    assert teacher_forced(both, LONG_PROMPTS, stock_texts, width=4).problem is None
 
 
 @pytest.mark.parametrize("fault", [stock_write, position_off_by_one, stale_page_table_row, one_wrong_row])
-def test_control_a_wrong_verify_chooses_otherwise(long_target, stock_text, enable_trace, fault, monkeypatch):
+def test_control_a_wrong_verify_chooses_otherwise(both, stock_texts, enable_trace, fault, monkeypatch):
     if enable_trace and fault is stock_write:
         pytest.skip("a captured trace keeps the write that it was captured with")
-    assert 200 <= len(LONG_PROMPT) + len(stock_text) - 1  # rows, of which one is wrong at the last
-    fault(long_target, monkeypatch)
-    assert "the verify" in (teacher_forced(long_target, [LONG_PROMPT], [stock_text], width=4).problem or "")
+    assert sum(map(len, [*LONG_PROMPTS, *stock_texts])) > 200  # rows, of which one is wrong at the last
+    fault(both, monkeypatch)
+    assert "the verify" in (teacher_forced(both, LONG_PROMPTS, stock_texts, width=4).problem or "")
 
 
 def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):
