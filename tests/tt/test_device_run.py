@@ -5,6 +5,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 from fakes.device import FakeMeshDevice
@@ -99,6 +100,15 @@ def test_a_record_says_why_rounds_were_not_fused(folder):
     check_record(record)
     (why,) = [why for why in record["summary"]["separate_rounds"] if "trace" in why]
     assert "its trace does not fit" in why and record["summary"]["separate_rounds"][why] > 0
+
+
+def test_waiting_for_the_device_is_no_part_of_the_hosts_time(folder, monkeypatch):
+    """A device that is slow to say that it is done, in every wait of a round, the one behind the commit too."""
+    ttnn = sys.modules["ttnn"]
+    stock = ttnn.synchronize_device
+    monkeypatch.setattr(ttnn, "synchronize_device", lambda *mesh: time.sleep(0.05) or stock(*mesh))
+    host = run_on_device(FakeMeshDevice(), device_case(folder, max_new_tokens=6))["traffic"]["host_ms_per_round"]
+    assert host["staging"] > 0.0 and host["accept"] < 40.0
 
 
 def test_programs_that_warm_up_missed_are_counted(folder, monkeypatch):

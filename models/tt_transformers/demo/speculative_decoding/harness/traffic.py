@@ -33,8 +33,8 @@ class Traffic:
         return counts | {"staged_bytes": self.staged_bytes}
 
     def host_ms(self, *, total_ns: int, accept_ns: int) -> dict[str, float]:
-        """What the host was busy with in rounds that took total_ns, and of that accept_ns to judge and to commit.
-        Waiting for the device is no part; `staging` is the rest: drafters and runners, up to the launch."""
+        """What the host was busy with in the total_ns counted, accept_ns of it to commit what stands. Waiting
+        for the device is no part; `staging` is the rest: drafters and runners, up to the launch."""
         parts = {"replay": self.ns[REPLAY], "read": self.ns[READ], "accept": accept_ns}
         parts["staging"] = total_ns - self.ns[WAIT] - sum(parts.values())
         return {part: ns / 1e6 for part, ns in parts.items()}
