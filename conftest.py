@@ -8,6 +8,7 @@ Inside a tt-metal checkout the copied package uses tt-metal's own fixtures; this
 """
 
 import importlib.util
+import os
 import random
 
 import numpy
@@ -16,6 +17,11 @@ import torch
 
 from models.tt_transformers.demo.speculative_decoding.harness.device_cases import unavailable
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import opened_mesh
+
+
+def pytest_configure(config):
+    """A worker of pytest-xdist is told its terminal's width; what is shown is as narrow only where a test says so."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture

@@ -264,7 +264,7 @@ class TestCommandLine:
         assert main(["--target", target, "--draft", draft, *common, *options]) == 0
         result = json.loads((tmp_path / "r.json").read_text())
         assert result["sampling"] == {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "seed": 3}
-        assert all(row["identical"] is None for row in result["prompts"]) and result["summary"]["speedup"] > 0
+        assert all(row["identical"] is None for row in result["prompts"]) and result["summary"]["decode_tps"] > 0
 
     @pytest.mark.parametrize(
         "options, named",

@@ -175,7 +175,7 @@ def test_several_users_are_told_apart_from_one(tmp_path):
         rates = section(reports[name], title)
         assert headers in rates
         one = "10.0 (10.0 to 10.0) | 15.1 (8.2 to 20.6) | 10.0 | 12.3 | 1.37x (1.32 to 1.42)"
-        four_of_them = "5.8 (5.8 to 5.8) | 11.1 (11.1 to 11.1) | 23.4 | 44.4 | 1.90x (1.82 to 1.98)"
+        four_of_them = "5.8 (5.8 to 5.8) | 11.1 (11.1 to 11.1) | 23.4 | 44 | 1.90x (1.82 to 1.98)"
         assert f"| prompt-lookup, K = 4 | 1 | {one} |" in rates
         assert f"| prompt-lookup, K = 4 | 4 | {four_of_them} |" in rates
     assert "K = 1 |" not in section(reports[REPORTS[2]], "several users at once")  # nobody ran that for several

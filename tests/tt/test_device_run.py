@@ -79,7 +79,7 @@ def test_a_report_of_it_shows_what_the_models_take_of_the_device(folder):
     assert all(load["init_s"] > 0 and load["layers"] for load in loads.values())
     (written,) = (folder / device_run.RESULTS).glob("*.json")
     assert report([str(written), "--out", str(folder / "out")]) == 0
-    text = (folder / "out" / "final_performance_comparison.md").read_text("utf-8")
+    text = (folder / "out" / "APPENDIX.md").read_text("utf-8")
     (line,) = [line for line in text.splitlines() if line.startswith("| device memory") and "not measured" not in line]
     assert f"| {loads['target']['device_dram_mb']:.0f} | {loads['draft']['device_dram_mb']:.0f} |" in line
 
