@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Training data for a feature draft: the target's own answers to many prompts, and texts that it reads, in shards.
+"""Training data for a head: the target's own answers to many prompts, and texts that it reads, in shards.
 
 A shard is the unit of resuming: its prompts and its random draws depend on its seed alone. It first answers prompts
 that stand alone, then prompts about the starts of those answers. Every fourth answer is sampled, the others are greedy,
@@ -231,7 +231,7 @@ def make_shard(
         prompts = list(make_prompts(text_prompts, seed, held_out=held_out, texts=texts))
         prompts = [prompt for prompt in prompts if not too_close(prompt.text, excluded)]
         answers += answer_prompts(target, tokenizer, prompts, layers, **settings)
-    save_answers(path, answers)
+    save_answers(path, answers, layers)
 
 
 @torch.inference_mode()
@@ -263,4 +263,4 @@ def read_shard(
         for row, (tokens, prompt_length) in enumerate(batch):
             answers.append(Answer("reading", tokens, features[row, : len(tokens)].clone(), prompt_length))
             progress(len(tokens) - prompt_length)
-    save_answers(path, answers)
+    save_answers(path, answers, layers)

@@ -17,23 +17,22 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
 from models.tt_transformers.demo.speculative_decoding.hf.loading import DTYPES, known_positions
 from training.checkpoint import BEST, LAST, Checkpoint
 from training.data import load_answers
+from training.model import CARD, CONFIG, WEIGHTS
 
 PLAIN_PER_SHARD, TEXT_PER_SHARD = 192, 128
 HELD_OUT = (120, 80)  # prompts of the validation shard: plain, about a text
 EXAMPLES = """
 examples:
-  the draft that --pair smollm2 uses (CPU; about an hour on two free cores):
-    python -m training.train_draft --target embedded:SmolLM2-135M-Instruct --work work \\
-        --output feature-draft.safetensors
+  a small one for the embedded model (CPU; about an hour on two free cores; the card of the one that --pair smollm2
+  uses, embedded_drafts/smollm2-135m-instruct-eagle3/README.md, has its command):
+    python -m training.train_draft --target embedded:SmolLM2-135M-Instruct --dtype float32 --work work --output head
 
   one for Llama-3.1-8B on a GPU (bf16 needs 16 GB for the target; a shard holds 1.6 GB of features):
     python -m training.train_draft --target meta-llama/Llama-3.1-8B-Instruct --device cuda --shards 60 \\
-        --draft-vocabulary 32768 --learning-rate 1e-3 --work llama-draft \\
-        --output llama-3.1-8b-feature-draft.safetensors
+        --draft-vocabulary 32000 --learning-rate 1e-3 --work llama-head --output llama-3.1-8b-eagle3
 """
 
 
@@ -48,21 +47,21 @@ def parse_arguments(arguments: Sequence[str] | None, description: str | None) ->
     add = parser.add_argument
     add("--target", default=EMBEDDED, help="Hugging Face id, folder, or %(default)s (the default)")
     add("--work", required=True, help="folder for shards, checkpoints, learning curve")
-    add("--output", required=True, help="the draft file to write (safetensors)")
-    add("--name", help="the target's name as the file will give it (default: the last part of --target)")
+    add("--output", required=True, help="the folder to write: config.json, model.safetensors, and a card")
+    add("--name", help="the target's name as the head will give it (default: the last part of --target)")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add(
         "--dtype",
         default="bfloat16",
         choices=list(DTYPES),
-        help="in which the target answers and the draft computes while it learns; float32 is faster on a CPU without "
+        help="in which the target answers and the head computes while it learns; float32 is faster on a CPU without "
         "bfloat16 matrix units (default: %(default)s)",
     )
     add(
         "--layers",
         type=int,
         nargs="+",
-        help="the target's hidden layers to read, its last one last (default: four, spread)",
+        help="the target's layers whose inputs the head reads (default: 2, half of the depth, three before the end)",
     )
     add("--shards", type=int, default=16, help="answer shards of 320 prompts (default: %(default)s)")
     add("--reading-shards", type=int, default=4, help="documentation shards of 500 texts (default: %(default)s)")
@@ -75,8 +74,8 @@ def parse_arguments(arguments: Sequence[str] | None, description: str | None) ->
         default=8192,
         help="how many of the target's ids it can draft (default: %(default)s)",
     )
-    add("--start-from", metavar="DRAFT", help="a draft of the same target and layers to go on from")
-    add("--epochs", type=int, default=4)
+    add("--steps", type=int, default=4, help="how far it drafts on, on its own states (default: %(default)s)")
+    add("--epochs", type=int, default=2)
     add("--tokens-per-batch", type=int, default=6144)
     add("--learning-rate", type=float, default=2e-3)
     add("--seed", type=int, default=2026)
@@ -88,11 +87,13 @@ MOST_OF_A_KIND = 9999  # shards, and prompts of a shard
 LIMITS = {
     "shards": (1, MOST_OF_A_KIND),
     "threads": (1, os.cpu_count() or 1),
+    "steps": (1, 16),
     "new_tokens": (1, 65_536),
     **dict.fromkeys(("draft_vocabulary", "epochs", "tokens_per_batch"), (1, 2**31 - 1)),
     "reading_shards": (0, MOST_OF_A_KIND),
     "seed": (0, 2**62),
 }
+OUTPUT_FILES = (WEIGHTS, CONFIG, CARD)
 WORK_FILES = ("report.json", "target.txt", "learning_curve.png", LAST, BEST)
 
 
@@ -119,8 +120,6 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
     known = known_positions(args.target)
     if known is not None and args.new_tokens > known:
         raise BadInput(f"--new-tokens {args.new_tokens} is more than the {known} positions that {args.target} knows")
-    if args.start_from is not None:
-        FeatureDraft.load(args.start_from)
     args.work, args.output = Path(args.work), Path(args.output)
     _check_output(args)
     try:
@@ -131,7 +130,8 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
         checked_output("--work", args.work / name)
     Checkpoint.load(args.work)
     load_answers([path for path in shard_paths(args) if path.exists()])
-    checked_output("--output", args.output, make_folders=True)
+    for name in OUTPUT_FILES:
+        checked_output("--output", args.output / name, make_folders=True)
     return args
 
 
@@ -140,14 +140,17 @@ def _option(name: str) -> str:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """The draft must not take the place of what it is made of."""
-    place = Path(os.path.realpath(args.output))
+    """The head must be a folder of its own."""
+    if os.path.exists(args.output) and not os.path.isdir(args.output):
+        raise BadInput(f"--output {args.output} is a file, and the head is a folder of files; name another")
     for folder in (args.target, args.work):
-        inside = Path(os.path.realpath(folder)) in place.parents
-        if inside and (place.exists() or place.name in WORK_FILES):
-            raise BadInput(
-                f"--output {args.output} is one of the files of {folder}, which it would overwrite; name another"
-            )
+        if os.path.realpath(folder) == os.path.realpath(args.output):
+            raise BadInput(f"--output {args.output} is the folder of {folder}, which it would overwrite; name another")
+    others = [name for name in os.listdir(args.output) if name not in OUTPUT_FILES] if args.output.is_dir() else []
+    if others:
+        raise BadInput(
+            f"--output {args.output} holds {min(others)}, which is no head's; name an empty folder or a new one"
+        )
 
 
 def shards_of(work: Path) -> Path:
@@ -162,5 +165,5 @@ def shard_paths(args: argparse.Namespace) -> list[Path]:
 
 
 def name_of(args: argparse.Namespace) -> str:
-    """The target's, as the draft's file gives it."""
+    """The target's, as the head gives it."""
     return args.name or str(args.target.rstrip("/").split("/")[-1].split(":")[-1])

@@ -24,19 +24,20 @@ REMEDY = f"take {LAST} and {BEST} away to train anew (shards stay), or name anot
 
 @dataclass
 class TrainingState:
-    """Where a training stands; saved after every epoch and resumed from."""
+    """Where a training stands; saved after every part of an epoch and resumed from."""
 
-    epoch: int = 0
-    best: float = -1.0
+    epoch: int = 0  # whole ones
+    batch: int = 0  # of the epoch after them
+    seen: int = 0  # answer tokens learned from so far, again and again counted
+    best: float = -1.0  # of three drafted tokens, how many held-out answers accept
     losses: list[float] = field(default_factory=list)  # one per step, nats per token of the first drafted token
-    accepted: list[list[float]] = field(
-        default_factory=list
-    )  # per epoch: held-out P(accept d_k | earlier accepted), k = 1, 2, 3
+    tokens: list[int] = field(default_factory=list)  # `seen` after each part
+    accepted: list[list[float]] = field(default_factory=list)  # then: held-out P(accept d_k | earlier accepted), k <= 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A training after an epoch.
+    """A training after a part of an epoch.
 
     Attributes:
         draft, best: state dicts of the last and of the best draft.
@@ -103,8 +104,10 @@ def _is_state(state: dict[str, Any]) -> bool:
         return False
     rates = state["accepted"] if isinstance(state["accepted"], list) else [None]
     figures = [[state["best"]], state["losses"], *rates]
-    epoch = state["epoch"]
-    return isinstance(epoch, int) and epoch == len(rates) and all(map(_are_figures, figures))
+    tokens = state["tokens"] if isinstance(state["tokens"], list) else [None]
+    counts = [state["epoch"], state["batch"], state["seen"], *tokens]
+    whole = all(type(count) is int and count >= 0 for count in counts)
+    return whole and len(tokens) == len(rates) and all(map(_are_figures, figures))
 
 
 def _are_figures(values: Any) -> bool:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Training data for a feature draft on disk and in batches: tokens, and the target's hidden features of each."""
+"""Training data for a head on disk and in batches: tokens, and the target's hidden features of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from training.files import damaged, written
 from training.prompts import CATEGORIES
 
+LAYERS = "layers"  # a shard's metadata: hidden states, 0 = embeddings, n = after the n-th layer, last = final normed
 TENSORS = {"tokens": 1, "features": 2, "lengths": 1, "prompt_lengths": 1, "categories": 1}  # of a shard: dimensions
 REMEDY = "take it away, and it is made again"
 
@@ -32,8 +33,9 @@ class Answer:
     prompt_length: int
 
 
-def save_answers(path: Path, answers: Sequence[Answer]) -> None:
-    """Write one shard, whole or not at all; BadInput if there are no answers, or it cannot be written."""
+def save_answers(path: Path, answers: Sequence[Answer], layers: Sequence[int]) -> None:
+    """Write one shard, whole or not at all, and which layers' features it holds; BadInput if there are no answers, or
+    it cannot be written."""
     if not answers:
         few = "none of its prompts was short enough and far enough from the demo's"
         raise BadInput(f"{path.stem}: {few}; ask for more with --prompts-per-shard or --held-out-prompts")
@@ -47,10 +49,17 @@ def save_answers(path: Path, answers: Sequence[Answer]) -> None:
                 "categories": torch.tensor([CATEGORIES.index(answer.category) for answer in answers]),
             },
             partial,
+            {LAYERS: " ".join(map(str, layers))},
         )
 
 
-def load_answers(paths: Sequence[Path], *, width: int | None = None, vocab_size: int | None = None) -> list[Answer]:
+def load_answers(
+    paths: Sequence[Path],
+    *,
+    layers: Sequence[int] | None = None,
+    width: int | None = None,
+    vocab_size: int | None = None,
+) -> list[Answer]:
     """All answers of some shards; the features stay memory-mapped until they are read.
 
     Raises:
@@ -59,11 +68,15 @@ def load_answers(paths: Sequence[Path], *, width: int | None = None, vocab_size:
     answers = []
     for path in paths:
         try:
+            with safe_open(path, framework="pt") as file:
+                said = (file.metadata() or {}).get(LAYERS, "none")
             shard = load_file(path)
         except (OSError, SafetensorError) as error:
             raise damaged(path, getattr(error, "strerror", None) or error, REMEDY) from error
         if wrong := _wrong(shard, width, vocab_size):
             raise damaged(path, wrong, REMEDY)
+        if layers is not None and said != (wanted := " ".join(map(str, layers))):
+            raise damaged(path, f"its features are of layers {said}, not {wanted}; was --layers another?", REMEDY)
         start = 0
         sizes = zip(shard["lengths"].tolist(), shard["prompt_lengths"].tolist(), shard["categories"].tolist())
         for length, prompt_length, category in sizes:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""What a feature draft learns: the target's next-token distribution, from true features and from its own states.
+"""What a head learns: the target's next-token distribution, from true features and from its own states.
 
-What the target contributes is in the data: its final normed state times its head rows is the teacher. After the first
-steps of training the draft also unrolls one step on its own hidden states (EAGLE-3's training-time test).
+What the target contributes is in the data: its final normed state times its head rows is the teacher. The head also
+drafts on, several steps on its own hidden states, as in use (HASS, Zhang et al. 2024; EAGLE-3's training-time test).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.data import (
     batch_groups,
     collate,
 )
-from training.model import FeatureDraftModel
+from training.model import HeadModel
 
 SLICE = 256  # rows of logits at a time
 
@@ -59,7 +59,7 @@ class Rollout:
     valid: Tensor
 
 
-def unroll(draft: FeatureDraftModel, teacher: Teacher, batch: TrainingBatch, steps: int) -> list[Rollout]:
+def unroll(head: HeadModel, teacher: Teacher, batch: TrainingBatch, steps: int) -> list[Rollout]:
     """Draft `steps` tokens from every answer position of the batch at once.
 
     Step s at position l sees the true pairs up to l - (s - 1), and of each later step r the one at l - (s - r): what
@@ -67,28 +67,27 @@ def unroll(draft: FeatureDraftModel, teacher: Teacher, batch: TrainingBatch, ste
     """
     device = teacher.rows.device
     tokens, features = batch.tokens.to(device), batch.features.to(device, teacher.rows.dtype)
-    width, hidden_size = tokens.shape[1], draft.spec.hidden_size
+    width, hidden_size = tokens.shape[1], head.spec.hidden_size
     firsts = torch.arange(width - 1)
     wanted = (firsts >= batch.prompt_lengths[:, None] - 1) & (firsts + 2 < batch.lengths[:, None])
     embedded = teacher.embedding[tokens]
-    state = draft.state_from_features(features[:, :-1])
+    state = head.state_from_features(features[:, :-1, :-hidden_size])
     keys, values, rollouts = [], [], []
     at, steps = wanted.nonzero(as_tuple=True), min(steps, width - 1)
     for step in range(steps):
         where = torch.arange(step, width - 1, device=device)
-        x = state + draft.from_embedding(embedded[:, step + 1 :])
-        q, k, v = draft.attention_inputs(x, where.expand(len(tokens), -1))
+        q, k, v = head.attention_inputs(state, embedded[:, step + 1 :], where.expand(len(tokens), -1))
         keys.append(k)
         values.append(v)
         masks = [where[:, None] - step >= torch.arange(width - 1, device=device)]
         masks += [where[:, None] - (step - r) == torch.arange(r, width - 1, device=device) for r in range(1, step + 1)]
-        hidden = draft.attend(x, q, torch.cat(keys, 2), torch.cat(values, 2), torch.cat(masks, 1)[None, None])
+        hidden = head.attend(state, q, torch.cat(keys, 2), torch.cat(values, 2), torch.cat(masks, 1)[None, None])
         valid = at[1] + step + 2 < batch.lengths[at[0]]
         position = at[1].clamp_max(width - 2 - step)  # rows past the end exist, but are not valid
         rows = (at[0].to(device), position.to(device))
         rollouts.append(
             Rollout(
-                draft.norm(hidden[rows], draft.output_norm),
+                head.norm(hidden[rows]),
                 features[rows[0], rows[1] + step + 1, -hidden_size:],
                 tokens[rows[0], (rows[1] + step + 2).clamp_max(width - 1)],
                 valid.to(device),
@@ -98,31 +97,34 @@ def unroll(draft: FeatureDraftModel, teacher: Teacher, batch: TrainingBatch, ste
     return rollouts
 
 
-def distillation_loss(rollout: Rollout, teacher: Teacher) -> tuple[Tensor, float]:
-    """KL(target || draft) over the trimmed vocabulary, mean nats per valid row.
+def distillation_loss(rollout: Rollout, teacher: Teacher, output_rows: Tensor) -> tuple[Tensor, float]:
+    """KL(target || head) over the trimmed vocabulary, mean nats per valid row. output_rows: the head's [N, hidden].
 
     Returns:
-        (a scalar to call backward on, the value). The gradient of the KL in the draft's logits is q - p and the head
-        is frozen, so the gradient in the hidden states is made here, in slices that stay in the processor's cache;
-        the scalar is their product with it, which has the same gradient.
+        (a scalar to call backward on, the value). The gradient of the KL in the head's logits is q - p, so that in the
+        hidden states and in the output rows is made here, in slices that stay in the processor's cache; the scalar is
+        their product with it, which has the same gradient.
     """
     hidden, state = rollout.hidden[rollout.valid], rollout.teacher[rollout.valid].to(teacher.rows.dtype)
-    gradient, value = torch.empty_like(hidden), 0.0
+    gradient, rows_gradient, value = torch.empty_like(hidden), torch.zeros_like(output_rows), 0.0
+    own = output_rows.detach().to(teacher.rows.dtype)
     with torch.no_grad():
         for first in range(0, len(hidden), SLICE):
             rows = slice(first, first + SLICE)
-            wanted = F.linear(state[rows], teacher.rows).float()
-            drafted = F.linear(hidden[rows].to(teacher.rows.dtype), teacher.rows).float()
+            seen = hidden[rows].to(teacher.rows.dtype)
+            wanted, drafted = F.linear(state[rows], teacher.rows).float(), F.linear(seen, own).float()
             p, q = wanted.softmax(-1), drafted.softmax(-1)
             spread = drafted.logsumexp(-1) - wanted.logsumexp(-1)
             value += float((torch.linalg.vecdot(p, wanted.sub_(drafted)) + spread).sum())
-            gradient[rows] = torch.mm(q.sub_(p).to(teacher.rows.dtype), teacher.rows)
-    return (hidden * gradient).sum() / len(hidden), value / len(hidden)
+            difference = q.sub_(p).to(teacher.rows.dtype)
+            gradient[rows] = torch.mm(difference, own)
+            rows_gradient += torch.mm(difference.T, seen)
+    return ((hidden * gradient).sum() + (output_rows * rows_gradient).sum()) / len(hidden), value / len(hidden)
 
 
 @torch.inference_mode()
 def measure_acceptance(
-    draft: FeatureDraftModel,
+    head: HeadModel,
     teacher: Teacher,
     answers: Sequence[Answer],
     *,
@@ -135,10 +137,8 @@ def measure_acceptance(
         for group in batch_groups(answers, tokens_per_batch, seed=0):
             batch = collate(group)
             alive = None
-            for step, rollout in enumerate(unroll(draft, teacher, batch, steps)):
-                ids = draft.token_ids.to(rollout.hidden.device)[
-                    F.linear(rollout.hidden.to(teacher.rows.dtype), teacher.rows).argmax(-1)
-                ]
+            for step, rollout in enumerate(unroll(head, teacher, batch, steps)):
+                ids = head.token_ids.to(rollout.hidden.device)[head.lm_head(rollout.hidden).argmax(-1)]
                 alive = rollout.valid if alive is None else alive & rollout.valid
                 matched = alive & (ids == rollout.next_ids)
                 counts[step] += torch.tensor([int(matched.sum()), int(alive.sum())])

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Training a feature draft: where it starts from, its epochs, and how it goes on where it was stopped."""
+"""Training a head: where it starts from, its epochs in parts, and how it goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import frozen_rows
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraftSpec
+from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import EagleSpec
 from training.checkpoint import Checkpoint, TrainingState
 from training.data import Answer, batch_groups, collate
 from training.distillation import (
@@ -26,26 +26,37 @@ from training.distillation import (
     measure_acceptance,
     unroll,
 )
-from training.model import FeatureDraftModel
+from training.model import HeadModel
+
+OUTPUT_ROWS_RATE = 0.1  # the output rows start right, and learn at this part of the learning rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """The recipe. `rollout_from` is the fraction of training after which the draft also trains on its own states."""
+    """The recipe. The unroll grows to `steps` over the first `ramp` of the training: late drafts are taught by states
+    that are worth something, and the first third costs less. After `part` batches the head is measured and saved."""
 
-    epochs: int = 6
+    epochs: int = 2
     tokens_per_batch: int = 6144
     learning_rate: float = 2e-3
     warmup: float = 0.03
-    rollout_from: float = 1 / 3
-    rollout_weight: float = 0.6
+    steps: int = 4
+    step_weight: float = 0.8  # of a step's loss, against the step before
+    ramp: float = 0.4
+    part: int = 100
     seed: int = 2026
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.tokens_per_batch < 1 or self.learning_rate <= 0:
             raise BadInput("epochs, tokens per batch and learning rate must be positive")
-        if not 0 <= self.rollout_from <= 1:
-            raise BadInput(f"rollout_from {self.rollout_from} is a fraction of the training, from 0 to 1")
+        if not 0 < self.ramp <= 1 or self.steps < 1 or self.part < 1:
+            raise BadInput(
+                f"ramp {self.ramp} is a fraction of the training, from 0 to 1; steps and part are at least 1"
+            )
+
+    def steps_at(self, fraction: float) -> int:
+        """How far the head drafts on at this fraction of the training."""
+        return min(self.steps, 1 + int(fraction / self.ramp * self.steps))
 
 
 def choose_vocabulary(answers: Sequence[Answer], size: int, vocab_size: int, always: Sequence[int] = ()) -> Tensor:
@@ -57,66 +68,78 @@ def choose_vocabulary(answers: Sequence[Answer], size: int, vocab_size: int, alw
     return counts.sort(descending=True, stable=True).indices[: min(size, vocab_size)].sort().values
 
 
-def check_target(target: PreTrainedModel, spec: FeatureDraftSpec) -> None:
-    """BadInput if no draft of this shape can learn from the target."""
-    depth, decoder = target.config.get_text_config().num_hidden_layers, target.get_decoder()
-    if spec.layers[-1] != depth:
-        raise BadInput(f"layers {spec.layers}: the last must be {depth}, whose state is the teacher; see --layers")
+def check_target(target: PreTrainedModel, spec: EagleSpec) -> None:
+    """BadInput if no head of this shape can learn from the target."""
     kind, remedy = type(target).__name__, "name a --target that is built like Llama"
+    decoder = target.get_decoder()
     frequencies = getattr(getattr(decoder, "rotary_emb", None), "inv_freq", None)
     if frequencies is None:
-        raise BadInput(f"{kind} has no rotary position embedding, which the draft's layer shares; {remedy}")
+        raise BadInput(f"{kind} has no rotary position embedding, which the head's layer shares; {remedy}")
     if frequencies.shape != (spec.head_dim // 2,):
-        raise BadInput(f"{kind} rotates only a part of its heads, and the draft's layer all of them; {remedy}")
+        raise BadInput(f"{kind} rotates only a part of its heads, and the head's layer all of them; {remedy}")
+    if not torch.allclose(frequencies.cpu().float(), spec.inv_freq, rtol=1e-4):
+        raise BadInput(
+            f"{kind} has rotary embeddings that a head's config.json cannot say ({dict(spec.rope)}); {remedy}"
+        )
     if not hasattr(decoder, "layers") or not hasattr(decoder, "norm"):
-        raise BadInput(f"{kind} has no decoder layers and final norm, from which the draft starts; {remedy}")
+        raise BadInput(f"{kind} has no decoder layers and final norm, from which the head starts; {remedy}")
 
 
-def initial_draft(
-    target: PreTrainedModel, spec: FeatureDraftSpec, token_ids: Tensor, answers: Sequence[Answer], *, seed: int
-) -> FeatureDraftModel:
-    """An untrained draft: the target's last decoder layer (as far as shapes agree), random input from features."""
+def initial_head(
+    target: PreTrainedModel, spec: EagleSpec, token_ids: Tensor, answers: Sequence[Answer], *, seed: int
+) -> HeadModel:
+    """An untrained head: the target's last decoder layer (as far as shapes agree) and output rows, random fc. Attention
+    reads the embedding's half of its input as it reads the state's."""
     check_target(target, spec)
     decoder = target.get_decoder()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        draft = FeatureDraftModel(spec, token_ids, decoder.rotary_emb.inv_freq.detach().cpu())
+        head = HeadModel(spec, token_ids)
     last = dict(decoder.layers[-1].named_parameters())
-    sources = {f"{name}_proj.weight": f"self_attn.{name}_proj.weight" for name in "qkvo"}
-    sources |= {f"{name}_proj.weight": f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")}
-    sources |= {"input_norm": "input_layernorm.weight", "mlp_norm": "post_attention_layernorm.weight"}
-    own = dict(draft.named_parameters())
-    hidden = spec.hidden_size
     with torch.no_grad():
-        for name, source in sources.items():
-            if source in last and last[source].shape == own[name].shape:
-                own[name].copy_(last[source])
-        draft.output_norm.copy_(decoder.norm.weight)
-        # Features at unit variance, layer by layer; the embedding likewise, as an identity.
-        sample = torch.cat([answer.features[:-1].float() for answer in answers[:64]])
-        std = sample.unflatten(-1, (len(spec.layers), hidden)).std(dim=(0, 2))
-        draft.feature_scale.copy_((1 / std).repeat_interleave(hidden))
-        draft.from_embedding.weight.copy_(torch.eye(hidden) / frozen_rows(target)[0].float().std().cpu())
-    return draft
+        for name, parameter in head.midlayer.named_parameters():
+            source = last.get("input_layernorm.weight" if name == "hidden_norm.weight" else name)
+            if source is None or name == "input_layernorm.weight":
+                continue
+            if source.ndim == 2 and parameter.shape == (source.shape[0], 2 * source.shape[1]):
+                parameter.copy_(torch.cat([source, source], 1) / math.sqrt(2))
+            elif source.shape == parameter.shape:
+                parameter.copy_(source)
+        head.norm.weight.copy_(decoder.norm.weight)
+        head.lm_head.weight.copy_(frozen_rows(target)[1][token_ids.to(target.device)])
+        # Taps at unit variance: a few of their dimensions are far larger than all others.
+        width = len(head.feature_scale)
+        sample = torch.cat([answer.features[answer.prompt_length : -1, :width].float() for answer in answers[:64]])
+        head.feature_scale.copy_(1 / sample.std(dim=0).clamp_min(1e-3))
+    return head
 
 
 class Trainer:
-    """Runs epochs, keeps the best draft in `folder`, and can go on where an earlier run of it stopped.
+    """Runs epochs, keeps the best head in `folder`, and can go on where an earlier run of it stopped.
 
-    Muon (Jordan et al. 2024) moves the matrices, AdamW the vectors; both on one cosine.
+    Muon (Jordan et al. 2024) moves the matrices, AdamW the vectors and output rows; all on one cosine.
     """
 
-    def __init__(self, draft: FeatureDraftModel, teacher: Teacher, folder: Path, options: TrainingOptions) -> None:
-        self.draft, self.teacher, self.folder, self.options = draft, teacher, folder, options
+    def __init__(self, head: HeadModel, teacher: Teacher, folder: Path, options: TrainingOptions) -> None:
+        self.head, self.teacher, self.folder, self.options = head, teacher, folder, options
         self.state = TrainingState()
-        matrices = [p for p in draft.parameters() if p.ndim == 2]
-        vectors = [p for p in draft.parameters() if p.ndim < 2]
+        rows: list[Tensor] = [head.lm_head.weight]
+        matrices: list[Tensor] = [p for p in head.parameters() if p.ndim == 2 and p is not rows[0]]
+        vectors: list[Tensor] = [p for p in head.parameters() if p.ndim < 2]
+        rate = options.learning_rate
         self.optimizers = [
-            torch.optim.Muon(matrices, lr=options.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(vectors, lr=options.learning_rate, weight_decay=0.0),
+            torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(vectors, lr=rate, weight_decay=0.0),
+            torch.optim.AdamW(rows, lr=rate * OUTPUT_ROWS_RATE, weight_decay=0.0),
         ]
-        self._memories = [({"momentum_buffer"}, matrices), ({"step", "exp_avg", "exp_avg_sq"}, vectors)]
-        self._best = self._draft_state()
+        self._rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        adam = {"step", "exp_avg", "exp_avg_sq"}
+        self._memories: list[tuple[set[str], list[Tensor]]] = [
+            ({"momentum_buffer"}, matrices),
+            (adam, vectors),
+            (adam, rows),
+        ]
+        self._best = self._weights()
 
     def resume(self) -> bool:
         """Load the last checkpoint, if there is one; BadInput if it is damaged or of another training."""
@@ -124,7 +147,7 @@ class Trainer:
         if saved is None:
             return False
         saved.check_fits(self.folder, self._best, self._memories)
-        self.draft.load_state_dict(saved.draft)
+        self.head.load_state_dict(saved.draft)
         for optimizer, remembered in zip(self.optimizers, saved.optimizers, strict=True):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered["state"]})
         self.state, self._best = saved.state, dict(saved.best)
@@ -136,61 +159,68 @@ class Trainer:
         held_out: Sequence[Answer],
         *,
         after_step: Callable[[float, float], None] = lambda fraction, loss: None,
-        after_epoch: Callable[[TrainingState], None] = lambda state: None,
-    ) -> FeatureDraftModel:
-        """Train to the end; returns the best draft by held-out acceptance of the first drafted token."""
+        after_part: Callable[[TrainingState], None] = lambda state: None,
+    ) -> HeadModel:
+        """Train to the end; returns the best head by how many of three drafted tokens held-out answers accept."""
+        options, state = self.options, self.state
+        while state.epoch < options.epochs:
+            groups = batch_groups(training, options.tokens_per_batch, seed=options.seed + state.epoch)
+            self.head.train()
+            for group in groups[state.batch : state.batch + options.part]:
+                self._learn(group, (state.epoch + state.batch / len(groups)) / options.epochs)
+                state.batch += 1
+                state.seen += sum(len(answer.tokens) - answer.prompt_length for answer in group)
+                after_step((state.epoch + state.batch / len(groups)) / options.epochs, state.losses[-1])
+            self._check_finite(sum(float(p.detach().sum()) for p in self.head.parameters()))
+            if state.batch >= len(groups):
+                state.epoch, state.batch = state.epoch + 1, 0
+            self._finish_part(held_out)
+            after_part(state)
+        self.head.load_state_dict(self._best)
+        return self.head.eval()
+
+    def _learn(self, group: Sequence[Answer], fraction: float) -> None:
+        """One step of the optimizers on one batch."""
         options = self.options
-        while self.state.epoch < options.epochs:
-            epoch = self.state.epoch
-            groups = batch_groups(training, options.tokens_per_batch, seed=options.seed + epoch)
-            self.draft.train()
-            for index, group in enumerate(groups):
-                fraction = (epoch + index / len(groups)) / options.epochs
-                self._set_learning_rate(options.learning_rate * _schedule(fraction, options.warmup))
-                with matrix_products(self.teacher):
-                    rollouts = unroll(
-                        self.draft, self.teacher, collate(group), 1 if fraction < options.rollout_from else 2
-                    )
-                    losses = [distillation_loss(rollout, self.teacher) for rollout in rollouts]
-                    weights = (1.0, options.rollout_weight)
-                torch.stack([weight * loss for weight, (loss, _) in zip(weights, losses)]).sum().backward()
-                nn.utils.clip_grad_norm_(self.draft.parameters(), 1.0)
-                for optimizer in self.optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                self._check_finite(losses[0][1])
-                self.state.losses.append(losses[0][1])
-                after_step((epoch + (index + 1) / len(groups)) / options.epochs, self.state.losses[-1])
-            self._check_finite(sum(float(p.detach().sum()) for p in self.draft.parameters()))
-            self.state.epoch += 1
-            self._finish_epoch(held_out)
-            after_epoch(self.state)
-        self.draft.load_state_dict(self._best)
-        return self.draft.eval()
+        self._set_learning_rate(_schedule(fraction, options.warmup))
+        with matrix_products(self.teacher):
+            rollouts = unroll(self.head, self.teacher, collate(group), options.steps_at(fraction))
+            rollouts = [rollout for rollout in rollouts if rollout.valid.any()]
+            losses = [distillation_loss(rollout, self.teacher, self.head.lm_head.weight) for rollout in rollouts]
+        weighted = [options.step_weight**step * loss for step, (loss, _) in enumerate(losses)]
+        torch.stack(weighted).sum().backward()
+        nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._check_finite(losses[0][1])
+        self.state.losses.append(losses[0][1])
 
     def _check_finite(self, value: float) -> None:
         if not math.isfinite(value):
             where = f"epoch {self.state.epoch + 1} of the training left the finite numbers"
-            raise BadInput(f"{where}; lower --learning-rate (what epochs before it have learned is in {self.folder})")
+            raise BadInput(f"{where}; lower --learning-rate (what was learned before it is in {self.folder})")
 
-    def _draft_state(self) -> dict[str, Tensor]:
-        """A copy of the draft as it stands."""
-        return {name: value.detach().cpu().clone() for name, value in self.draft.state_dict().items()}
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of the head as it stands."""
+        return {name: value.detach().cpu().clone() for name, value in self.head.state_dict().items()}
 
-    def _set_learning_rate(self, rate: float) -> None:
-        for optimizer in self.optimizers:
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = rate
+    def _set_learning_rate(self, part: float) -> None:
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group["lr"] = part * rate
 
-    def _finish_epoch(self, held_out: Sequence[Answer]) -> None:
-        counts = measure_acceptance(self.draft.eval(), self.teacher, held_out)
-        rates = (counts[:, 0] / counts[:, 1].clamp_min(1)).tolist()
-        self.state.accepted.append(rates)
-        draft, improved = self._draft_state(), rates[0] > self.state.best
+    def _finish_part(self, held_out: Sequence[Answer]) -> None:
+        counts = measure_acceptance(self.head.eval(), self.teacher, held_out)
+        rates = counts[:, 0] / counts[:, 1].clamp_min(1)
+        self.state.accepted.append(rates.tolist())
+        self.state.tokens.append(self.state.seen)
+        weights, worth = self._weights(), float(rates.cumprod(0).sum())
+        improved = worth > self.state.best
         if improved:
-            self.state.best, self._best = rates[0], draft
+            self.state.best, self._best = worth, weights
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        checkpoint = Checkpoint(draft=draft, best=self._best, optimizers=optimizers, state=self.state)
+        checkpoint = Checkpoint(draft=weights, best=self._best, optimizers=optimizers, state=self.state)
         checkpoint.save(self.folder, improved=improved)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.doubles import ScriptedDrafter
+from support.eagle import as_head, head_model
 from support.law import TableRunner
 from support.rounds import record
 from support.tiny import tiny_llama
@@ -22,7 +23,6 @@ from models.tt_transformers.demo.speculative_decoding.drafters import DraftReque
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundModel
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
@@ -31,7 +31,6 @@ from models.tt_transformers.demo.speculative_decoding.runner import check_forwar
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids
-from training.model import FeatureDraftModel, spec_for_target
 
 
 def test_the_package_names_what_it_does_not_have():
@@ -228,13 +227,10 @@ def test_a_text_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_feature_draft_without_features_says_so_and_forgets_its_users():
     target = tiny_llama(0)
-    ids = torch.tensor([0, 2, 3, 5])
-    spec = spec_for_target(target, ids, layers=(1, 2), name="tiny")
-    draft = FeatureDraftModel(spec, ids, target.model.rotary_emb.inv_freq).as_draft()
-    drafter = FeatureDrafter(FeatureHead(draft, target))
+    drafter = FeatureDrafter(as_head(head_model(target, torch.tensor([0, 2, 3, 5])), target))
     with pytest.raises(ValueError, match=r"start\(\) needs prompt_features"):
         drafter.start([[1, 2]])
-    drafter.start([[1, 2]], [torch.zeros(2, 2 * spec.hidden_size)])
+    drafter.start([[1, 2]], [torch.zeros(2, 2 * 32)])
     with pytest.raises(ValueError, match=r"observe\(\) needs them"):
         drafter.observe([0], None)
     drafter.close()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Make an independent two-layer draft model of the embedded target, as a peer for the trained feature draft.
+"""Make an independent two-layer draft model of the embedded target, as a peer for the trained head.
 
     python -m tests.benchmarks.independent_draft WORK        then   compare --assistant WORK/two-layers
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.checks import OTHER, PROMPT, Letters, model, runner, text
 from support.doubles import knowing
+from support.eagle import as_head, head_model
 from support.tiny import greedy_by_recomputation
 
 from models.tt_transformers.demo.speculative_decoding import acceptance
@@ -14,13 +15,11 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, play
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from training.model import FeatureDraftModel, spec_for_target
 
 LIMIT = 48
 
@@ -39,9 +38,7 @@ def often_right():
 
 
 def feature_drafter():
-    spec = spec_for_target(model(), torch.arange(32), layers=(1, 2), name="tiny")
-    draft = FeatureDraftModel(spec, torch.arange(32), model().model.rotary_emb.inv_freq).as_draft()
-    return FeatureDrafter(FeatureHead(draft, model()))
+    return FeatureDrafter(as_head(head_model(model(), torch.arange(32)), model()))
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-cache", "shared-cache"])
@@ -110,7 +107,7 @@ class NearTies(TorchModelRunner):
         lambda: lookup_first(feature_drafter()),
         often_right,
     ],
-    ids=["model", "feature", "hybrid", "scripted"],
+    ids=["model", "eagle3", "hybrid", "scripted"],
 )
 @pytest.mark.parametrize("shared", [False, True], ids=["own-cache", "shared-cache"])
 def test_at_a_near_tie_plain_decodings_token_goes_on(make, shared):

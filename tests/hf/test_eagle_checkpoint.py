@@ -105,6 +105,7 @@ class TestTaps:
         ({"intermediate_size": 0}, "intermediate_size"),
         ({"num_attention_heads": "4"}, "num_attention_heads"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps"),
+        ({"target_fingerprint": 7}, "target_fingerprint to 7, which is no text"),
         ({"architectures": ["Qwen3ForCausalLM"], "draft_vocab_size": None}, "Qwen3ForCausalLM"),
     ],
 )

@@ -22,6 +22,7 @@ from models.tt_transformers.demo.speculative_decoding.hf import feature_drafter
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import target_fingerprint
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -194,7 +195,6 @@ class TestChance:
         )
         assert self.run(target, head, monkeypatch) == []
 
-    def test_a_draft_that_names_its_target_is_not(self, target, monkeypatch):
-        head = head_of(target)
-        head.proven = True
+    def test_a_head_that_proves_its_target_is_not(self, target, monkeypatch):
+        head = head_of(target, target_name="tiny", target_fingerprint=target_fingerprint(target))
         assert self.run(target, head, monkeypatch) == []

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
+from training.model import HeadModel, spec_for_target
 
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, VOCAB, DRAFT_VOCAB = 32, 48, 4, 2, 8, 40, 20
 CONFIG: dict[str, Any] = {
@@ -71,6 +72,24 @@ def save_head(folder: Path, tensors: dict[str, Tensor] | None = None, **config: 
 def as_bin(folder: Path, tensors: dict[str, Tensor]) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(tensors, folder / "pytorch_model.bin")
+
+
+def head_model(target, token_ids: Tensor, *, seed: int = 0, layers: tuple[int, ...] = (1, 1)) -> HeadModel:
+    """A random one, as it would be trained."""
+    spec = spec_for_target(target, len(token_ids), layers=layers, name="tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = HeadModel(spec, token_ids)
+        for name, parameter in head.named_parameters():
+            std = 0.02 if name == "fc.weight" else 0.3  # the layer says more than the state that it is added to
+            torch.nn.init.normal_(parameter, mean=float("norm" in name), std=std)
+        return head.eval()
+
+
+def as_head(head: HeadModel, target) -> EagleHead:
+    """What drafts with these weights."""
+    tensors = {name.removesuffix(".weight"): tensor for name, tensor in head.published_tensors().items()}
+    return EagleHead(head.spec, tensors, target)
 
 
 def opened(folder: Path, target, tensors: dict[str, Tensor] | None = None, **config) -> EagleHead:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.model_folder import save_tiny_model
 from support.tiny import tiny_llama
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
+from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import head_config
 from models.tt_transformers.demo.speculative_decoding.hf.loading import AutoModelForCausalLM
 from training import train_draft
 from training.train_draft import main
@@ -27,7 +28,7 @@ SIZES += " --draft-vocabulary 50 --epochs 1 --tokens-per-batch 2000"
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("target"))
+    return save_tiny_model(tmp_path_factory.mktemp("target"), layers=4)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def folder(trained, tmp_path) -> Path:
 
 
 def command(target: Path, folder: Path, *more: str) -> list[str]:
-    paths = ["--target", str(target), "--work", str(folder / "work"), "--output", str(folder / "d.safetensors")]
+    paths = ["--target", str(target), "--work", str(folder / "work"), "--output", str(folder / "head")]
     return [*paths, *SIZES.split(), *more]
 
 
@@ -113,14 +114,14 @@ def with_memory(value):
     "change, named",
     [
         (with_state(epoch="x"), "where the training stands"),
-        (with_state(epoch=7), "where the training stands"),
+        (with_state(tokens=[7, 8, 9]), "where the training stands"),
         (with_state(losses=[None]), "where the training stands"),
         (with_state(accepted=5), "where the training stands"),
         (with_state(more=5), "where the training stands"),
-        (with_draft("output_norm", torch.ones(3)), "other options"),
+        (with_draft("norm.weight", torch.ones(3)), "other options"),
         (with_draft("extra", torch.ones(3)), "other options"),
         (with_draft("token_ids", torch.arange(50)), "other options"),
-        (with_draft("output_norm", torch.full((32,), float("nan"))), "not finite"),
+        (with_draft("norm.weight", torch.full((32,), float("nan"))), "not finite"),
         (with_memory({}), "optimizers are of another draft"),
         (with_memory({"step": torch.ones(()), "exp_avg": torch.ones(2), "exp_avg_sq": torch.ones(2)}), "optimizers"),
         (with_memory("x"), "no state of optimizers"),
@@ -138,7 +139,10 @@ def test_a_best_draft_that_has_gone(target, folder, capsys):
 
 
 def changed_shard(file: Path, **changes) -> None:
-    save_file({name: value for name, value in (load_file(file) | changes).items() if value is not None}, file)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = {name: value for name, value in (load_file(file) | changes).items() if value is not None}
+    save_file(tensors, file, metadata)
 
 
 SHARDS = {
@@ -168,6 +172,7 @@ def test_a_damaged_shard_is_said_before_a_model_is_loaded(damage, name, target, 
 
 def test_shards_of_other_layers_or_tokens(target, folder, capsys):
     assert "were --layers others?" in refusal(capsys, command(target, folder, "--layers", "2"))
+    assert "was --layers another?" in refusal(capsys, command(target, folder, "--layers", "2", "1", "1"))
     file = folder / "work" / "shards" / "answers-0000.safetensors"
     changed_shard(file, tokens=load_file(file)["tokens"] + 1000)
     assert "its tokens are not the target's" in refusal(capsys, command(target, folder))
@@ -199,14 +204,14 @@ def test_a_folder_that_vanishes_loses_nothing(gone, target, trained, tmp_path, m
         return validate(*arguments)
 
     monkeypatch.setattr(train_draft, "validate", vanishing)
-    output = tmp_path / "out" / "d.safetensors"
+    output = tmp_path / "out" / "head"
     line = refusal(capsys, [*command(target, tmp_path), "--work", str(work), "--output", str(output)])
     kept = Path(line.split("the results are in ")[1].split(" instead")[0])
     if gone == "out":
         assert json.loads((work / "report.json").read_text())["epochs"] == 1
-        assert FeatureDraft.load(kept).spec.draft_vocab_size == 50
+        assert load_file(kept)["lm_head.weight"].shape == (50, 32)
     else:
-        assert FeatureDraft.load(output) and json.loads(kept.read_text())["epochs"] == 1
+        assert head_config(str(output))["draft_vocab_size"] == 50 and json.loads(kept.read_text())["epochs"] == 1
     kept.unlink()
 
 
@@ -220,7 +225,7 @@ def test_a_work_folder_that_vanishes_between_epochs_is_made_again(target, tmp_pa
 
     monkeypatch.setattr(train_draft, "plot_learning_curve", vanishing)
     assert main(command(target, tmp_path, "--epochs", "2")) == 0
-    assert (tmp_path / "work" / "training.pt").is_file() and FeatureDraft.load(tmp_path / "d.safetensors")
+    assert (tmp_path / "work" / "training.pt").is_file() and head_config(str(tmp_path / "head"))
 
 
 def test_a_picture_that_cannot_be_drawn_ends_nothing(target, folder, monkeypatch):
@@ -239,7 +244,6 @@ def test_a_picture_that_cannot_be_drawn_ends_nothing(target, folder, monkeypatch
         (["--output", ""], "--output was given an empty text"),
         (["--name", ""], "--name was given an empty text"),
         (["--target", ""], "--target was given an empty text"),
-        (["--start-from", ""], "--start-from was given an empty text"),
         (["--threads", str(2**40)], "--threads is 1099511627776; it must be at least 1, and at most"),
         (["--shards", str(10**12)], "--shards is 1000000000000"),
         (["--new-tokens", str(2**50)], "--new-tokens is"),
@@ -255,17 +259,16 @@ def test_options_that_cannot_be(more, named, target, tmp_path, capsys, monkeypat
 
 
 def test_an_output_that_would_overwrite_what_is_read(target, folder, capsys):
-    weights = target / "model.safetensors"
-    before = weights.read_bytes()
-    assert "it would overwrite" in refusal(capsys, command(target, folder, "--output", str(weights)))
-    assert "it would overwrite" in refusal(
-        capsys, command(target, folder, "--output", str(folder / "work" / "training.pt"))
-    )
-    assert weights.read_bytes() == before
+    before = (target / "config.json").read_bytes()
+    for place in (target, folder / "work"):
+        assert "which it would overwrite" in refusal(capsys, command(target, folder, "--output", str(place)))
+    (folder / "head" / "thesis.tex").write_text("x")
+    assert "holds thesis.tex, which is no head's" in refusal(capsys, command(target, folder))
+    assert (target / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "more, named", [(["--layers", "1"], "the last must be 2"), (["--layers", "99"], "has 0 to 2")], ids=str
+    "more, named", [(["--layers", "0"], "are of layers 1 to 3"), (["--layers", "99"], "are of layers 1 to 3")], ids=str
 )
 def test_layers_that_cannot_be_are_said_before_anything_is_answered(more, named, target, tmp_path, capsys):
     assert named in refusal(capsys, command(target, tmp_path, *more))
@@ -277,13 +280,6 @@ def test_a_target_of_another_build(target, tmp_path, capsys):
     sizes = {"vocab_size": 98, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4}
     GPT2LMHeadModel(GPT2Config(**sizes, eos_token_id=0, bos_token_id=0)).save_pretrained(other)
     assert "GPT2LMHeadModel says no intermediate_size" in refusal(capsys, command(other, tmp_path))
-
-
-def test_a_draft_to_go_on_from_of_another_target_is_said_before_anything_is_answered(folder, tmp_path, capsys):
-    other = save_tiny_model(tmp_path / "other", seed=5)
-    start = ["--start-from", str(folder / "d.safetensors")]
-    assert "the two must agree" in refusal(capsys, command(other, tmp_path, *start))
-    assert not list((tmp_path / "work").rglob("*.safetensors"))
 
 
 def test_a_training_that_leaves_the_finite_numbers_ends(target, folder, capsys):

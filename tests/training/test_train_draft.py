@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.eagle import as_head
 from support.tiny import greedy_by_recomputation, tiny_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import SAMPLE_PROMPTS, load_prompts
+from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import LAYER_IDS
+from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from training.answers import (
     AnswerOptions,
     answer_batch,
@@ -35,17 +37,17 @@ from training.distillation import (
     measure_acceptance,
     unroll,
 )
-from training.model import FeatureDraftModel, spec_for_target
+from training.model import HeadModel, spec_for_target
 from training.prompts import PLAIN, demo_prompts, make_prompts
 from training.train_draft import main
 from training.trainer import (
     Trainer,
     TrainingOptions,
     choose_vocabulary,
-    initial_draft,
+    initial_head,
 )
 
-LAYERS = (1, 2)
+LAYERS = (1, 2, 4)  # the taps, and the end, which teaches
 
 
 @torch.no_grad()
@@ -55,14 +57,14 @@ def _answer(target, prompt: list[int], length: int) -> Answer:
     return Answer("code", torch.tensor(tokens), torch.cat([hidden[layer][0] for layer in LAYERS], -1), len(prompt))
 
 
-def _draft(target, answers: list[Answer], vocabulary: int = 32) -> FeatureDraftModel:
+def _head(target, answers: list[Answer], vocabulary: int = 32) -> HeadModel:
     ids = choose_vocabulary(answers, vocabulary, 32)
-    return initial_draft(target, spec_for_target(target, ids, layers=LAYERS), ids, answers, seed=0)
+    return initial_head(target, spec_for_target(target, len(ids), layers=LAYERS[:-1]), ids, answers, seed=0)
 
 
 @pytest.fixture(scope="module")
 def target():
-    return tiny_llama(3)
+    return tiny_llama(3, layers=4)
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +140,20 @@ def test_passages_are_whole_sentences():
 
 def test_unrolled_steps_see_what_the_drafter_sees(target, answers):
     """The parallel unroll of training gives the very hidden states of drafting token by token with a cache."""
-    draft = _draft(target, answers).eval()
-    drafter = FeatureDrafter(FeatureHead(draft.as_draft(), target))
+    draft = _head(target, answers).eval()
+    drafter = FeatureDrafter(as_head(draft, target))
     answer = answers[3]
     tokens, first = answer.tokens.tolist(), answer.prompt_length + 2  # the pair at position `first` yields d_1
     teacher = Teacher(target.get_input_embeddings().weight.detach(), target.get_output_embeddings().weight.detach())
     with torch.no_grad():
         rollouts = unroll(draft, teacher, collate([answer, answers[0]]), 3)
-    drafter.start([tokens[: first + 1]], [answer.features[: first + 1]])
+    drafter.start([tokens[: first + 1]], [answer.features[: first + 1, :-32]])
     head, user = drafter._head, drafter._users[0]
     with torch.inference_mode():
         hidden = drafter._catch_up(user, tokens[: first + 2])
         for step, rollout in enumerate(rollouts):
             row = first - (answer.prompt_length - 1)  # positions wanted start at the prompt's last
-            expected = draft.norm(hidden, draft.output_norm)[0, 0]
+            expected = draft.norm(hidden)[0, 0]
             assert torch.allclose(rollout.hidden[row], expected, atol=1e-4), f"step {step}"
             assert int(rollout.next_ids[row]) == tokens[first + step + 2]
             assert torch.equal(rollout.teacher[row], answer.features[first + step + 1, -32:])
@@ -164,41 +166,42 @@ def test_the_losss_gradient_is_that_of_the_divergence():
     hidden.requires_grad_()
     valid = torch.tensor([True, True, False, True, True])
     rollout = Rollout(hidden, state, torch.zeros(5), valid)
-    scalar, value = distillation_loss(rollout, Teacher(rows, rows))
-    (ours,) = torch.autograd.grad(scalar, hidden)
+    own = (rows + 0.1 * torch.randn(20, 8, generator=generator)).requires_grad_()
+    scalar, value = distillation_loss(rollout, Teacher(rows, rows), own)
+    ours = torch.autograd.grad(scalar, (hidden, own))
     wanted = F.linear(state, rows)[valid].log_softmax(-1)
-    exact = F.kl_div(F.linear(hidden, rows)[valid].log_softmax(-1), wanted, log_target=True, reduction="batchmean")
-    (expected,) = torch.autograd.grad(exact, hidden)
+    exact = F.kl_div(F.linear(hidden, own)[valid].log_softmax(-1), wanted, log_target=True, reduction="batchmean")
+    expected = torch.autograd.grad(exact, (hidden, own))
     assert value == pytest.approx(float(exact.detach()), rel=1e-4)
-    assert torch.allclose(ours, expected, atol=1e-5)
-    assert not ours[2].any()
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(ours, expected))
+    assert not ours[0][2].any()
 
 
 def test_training_learns_to_draft_and_resumes_where_it_stopped(target, answers, tmp_path):
     def trainer(name: str) -> Trainer:
-        draft = _draft(target, answers)
+        head = _head(target, answers)
         (tmp_path / name).mkdir(exist_ok=True)
-        options = TrainingOptions(epochs=12, tokens_per_batch=64, learning_rate=2e-2)
-        return Trainer(draft, Teacher.of(target, draft.token_ids), tmp_path / name, options)
+        options = TrainingOptions(epochs=12, tokens_per_batch=64, learning_rate=2e-2, part=1)
+        return Trainer(head, Teacher.of(target, head.token_ids), tmp_path / name, options)
 
     class Stopped(Exception):
         pass
 
-    def stop_after_four(state) -> None:
-        if state.epoch == 4:
+    def stop_within_the_fourth(state) -> None:
+        if (state.epoch, state.batch) == (4, 1):
             raise Stopped
 
     whole, parts = trainer("whole"), trainer("parts")
-    before = measure_acceptance(whole.draft, whole.teacher, answers)
+    before = measure_acceptance(whole.head, whole.teacher, answers)
     trained = whole.run(answers, answers)
     after = measure_acceptance(trained, whole.teacher, answers)
     assert after[0, 0] > before[0, 0] + 20 and after[0, 1] == before[0, 1]
     with pytest.raises(Stopped):
-        parts.run(answers, answers, after_epoch=stop_after_four)
+        parts.run(answers, answers, after_part=stop_within_the_fourth)
     resumed = trainer("parts")
-    assert resumed.resume() and resumed.state.epoch == 4
+    assert resumed.resume() and (resumed.state.epoch, resumed.state.batch) == (4, 1)
     again = resumed.run(answers, answers)
-    assert resumed.state.losses == pytest.approx(whole.state.losses)
+    assert resumed.state.losses == pytest.approx(whole.state.losses) and resumed.state.tokens == whole.state.tokens
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(again.parameters(), trained.parameters()))
 
 
@@ -209,11 +212,49 @@ def test_draft_vocabulary_holds_the_answers_most_used_ids(answers):
     assert int(counts.argmax()) in ids
 
 
-def test_a_draft_that_does_not_read_the_last_layer_is_refused(target, answers):
-    ids = torch.arange(32)
-    spec = spec_for_target(target, ids, layers=(1,))
-    with pytest.raises(BadInput, match="the last must be 2"):
-        initial_draft(target, spec, ids, answers, seed=0)
+def test_the_unroll_grows():
+    options = TrainingOptions(steps=4, ramp=0.4)
+    assert [options.steps_at(fraction) for fraction in (0.0, 0.09, 0.11, 0.25, 0.31, 0.5, 0.99)] == [
+        1,
+        1,
+        2,
+        3,
+        4,
+        4,
+        4,
+    ]
+
+
+def test_the_checkpoint_is_what_its_format_says(target, answers, tmp_path):
+    """Published names and spellings, the target's fingerprint, and the drafts that the trained module would give."""
+    head = _head(target, answers, vocabulary=20).eval()
+    with torch.no_grad():
+        head.lm_head.weight.copy_(torch.randn(20, 32, generator=torch.Generator().manual_seed(0)))
+    head.save(tmp_path, card="# card")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForCausalLMEagle3"] and config["eagle_config"][LAYER_IDS] == [0, 1]
+    opened = EagleHead.from_pretrained(str(tmp_path), target)
+    assert opened.spec == head.spec
+    features, tokens = answers[2].features[:5, :-32], answers[2].tokens[:6].tolist()
+    logits = []
+    for one in (opened, as_head(head, target)):
+        drafter = FeatureDrafter(one)
+        drafter.start([tokens[:-1]], [features])
+        with torch.inference_mode():
+            logits.append(one.logits(drafter._catch_up(drafter._users[0], tokens)))
+    assert torch.allclose(*(each[opened.trimmed.token_ids] for each in logits), atol=0.1)  # bfloat16 weights
+    assert torch.equal(opened.trimmed.token_ids, head.token_ids)
+    stranger = tiny_llama(4, layers=4)
+    stranger.config._name_or_path = "somewhere/stranger-3B"
+    with pytest.raises(BadInput, match=r"was trained for .*target is stranger-3B .*training\.train_draft"):
+        EagleHead.from_pretrained(str(tmp_path), stranger)
+
+
+def test_rotary_embeddings_that_no_config_can_say_are_refused(answers):
+    target = tiny_llama(3, layers=4)
+    target.model.rotary_emb.inv_freq *= 1.01
+    with pytest.raises(BadInput, match="rotary embeddings that a head's config.json cannot say"):
+        _head(target, answers)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +266,7 @@ def target_folder(tmp_path_factory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
-    model = tiny_llama(5, vocab=257)
+    model = tiny_llama(5, vocab=257, layers=4)
     model.generation_config.eos_token_id = 0
     model.save_pretrained(folder)
     return folder
@@ -233,7 +274,7 @@ def target_folder(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_folder, tmp_path):
-    output, work = tmp_path / "draft.safetensors", tmp_path / "work"
+    output, work = tmp_path / "head", tmp_path / "work"
     arguments = (
         f"--target {target_folder} --name tiny --work {work} --output {output} --dtype float32 --shards 1".split()
     )
@@ -242,41 +283,25 @@ def test_the_command_makes_a_draft_from_nothing_and_goes_on_after_a_stop(target_
     assert main(arguments) == 0
     report = json.loads((work / "report.json").read_text())
     assert report["epochs"] == 2 and len(report["learning_curve"]) == 2 and "all" in report["held_out"]
+    assert report["learning_curve"][-1][0] == 2 * report["tokens"]["answered"] > 0
+    card = (output / "README.md").read_text()
+    assert f"{report['held_out']['all'][1]:.3f}" in card and "--seed 1" in card and "EAGLE-3 head for tiny" in card
     assert (work / "learning_curve.png").stat().st_size > 1000
-    draft = FeatureDraft.load(output)
-    assert draft.spec.target_name == "tiny" and draft.spec.draft_vocab_size == 64 and 0 in draft.tensors["token_ids"]
+    target = LlamaForCausalLM.from_pretrained(target_folder)
+    head = EagleHead.from_pretrained(str(output), target)
+    assert head.spec.target_name == "tiny" and head.spec.draft_vocab_size == 64 and 0 in head.trimmed.token_ids
+    assert head.spec.layers == (2, 2, 1)
     shard = work / "shards" / "answers-0000.safetensors"
     written = shard.stat().st_mtime_ns
-    first = load_file(output)
+    first = load_file(output / "model.safetensors")
     assert main(arguments) == 0
     assert shard.stat().st_mtime_ns == written
-    assert all(torch.equal(value, first[name]) for name, value in load_file(output).items())
+    assert all(torch.equal(value, first[name]) for name, value in load_file(output / "model.safetensors").items())
     assert {answer.category for answer in load_answers([shard])} >= set(PLAIN)
-    (tmp_path / "link.safetensors").symlink_to(output)
-    assert main([*arguments, "--output", str(tmp_path / "link.safetensors")]) == 0
-    assert (tmp_path / "link.safetensors").is_symlink() and FeatureDraft.load(output)
     other = tmp_path / "other"
     shutil.copytree(target_folder, other)
-    tiny_llama(6, vocab=257).save_pretrained(other)
+    tiny_llama(6, vocab=257, layers=4).save_pretrained(other)
     assert main([*arguments, "--target", str(other)]) == 2  # never features of another target
-
-
-@pytest.mark.slow
-def test_a_draft_can_go_on_from_another_one(target_folder, tmp_path):
-    def command(name: str, *more: str) -> list[str]:
-        paths = f"--target {target_folder} --work {tmp_path / name} --output {tmp_path / name}.safetensors".split()
-        sizes = "--shards 1 --reading-shards 0 --prompts-per-shard 12 8 --held-out-prompts 6 4 --new-tokens 24".split()
-        return [*paths, *sizes, *"--dtype float32 --tokens-per-batch 1024 --seed 1".split(), *more]
-
-    def first_loss(name: str) -> float:
-        return torch.load(tmp_path / name / "training.pt", weights_only=True)["state"]["losses"][0]
-
-    start = ["--start-from", str(tmp_path / "first.safetensors")]
-    assert main(command("first", "--epochs", "4", "--learning-rate", "2e-2", "--draft-vocabulary", "80")) == 0
-    assert main(command("second", "--epochs", "1", "--draft-vocabulary", "80", *start)) == 0
-    assert FeatureDraft.load(tmp_path / "second.safetensors").spec.draft_vocab_size == 80
-    assert first_loss("second") < 0.95 * first_loss("first")
-    assert main(command("second", "--epochs", "1", "--layers", "0", "2", *start)) == 2
 
 
 def test_the_command_reports_what_it_cannot_do(tmp_path):
@@ -296,7 +321,8 @@ def test_the_command_reports_what_it_cannot_do(tmp_path):
         ("--threads", "-2", "--threads is -2"),
         ("--learning-rate", "nan", "--learning-rate is nan"),
         ("--learning-rate", "inf", "--learning-rate is inf"),
-        ("--start-from", "/no/such", "there is no draft file /no/such"),
+        ("--steps", "17", "--steps is 17; it must be at least 1, and at most 16"),
+        ("--output", __file__, "is a file, and the head is a folder"),
         ("--work", __file__, "cannot be a folder to write in"),
     ],
 )

@@ -49,6 +49,7 @@ KNOWN = {*SIZES, "draft_vocab_size", "target_hidden_size", "norm_before_residual
 KNOWN |= {"rope_scaling", "torch_dtype", "embed_requires_grad", "auto_map", "tokenizer_class", "max_window_layers"}
 KNOWN |= {"speculators_config", "speculators_model_type", "speculators_version", "target_model_type"}
 KNOWN |= {*LlamaConfig().to_dict(), *GenerationConfig().to_dict()}
+KNOWN |= {TARGET_NAME := "target_name", FINGERPRINT := "target_fingerprint"}
 ROPE = {"rope_theta", "rope_type", "type", "factor", "low_freq_factor", "high_freq_factor"}
 ROPE |= {"original_max_position_embeddings"}
 
@@ -60,6 +61,8 @@ class EagleSpec(DraftSizes):
     target_hidden_size: int
     norm_before_residual: bool  # the layer's result is added to hidden_norm(state), not to the state
     rope: Mapping[str, Any]  # the head's own, whatever the target's
+    target_name: str | None = None  # whose head it is; only heads made by training/ say that,
+    fingerprint: str | None = None  # and prove it: feature_model.target_fingerprint()
 
     @property
     def inv_freq(self) -> Tensor:
@@ -125,6 +128,9 @@ def fitted_spec(source: str, config: Mapping[str, Any], target: Any, layers: Seq
             raise BadInput(f"{source} needs a {name} of at least 1 in its config.json; it has {given!r}")
         return number
 
+    for name in (TARGET_NAME, FINGERPRINT):
+        if not isinstance(flat.get(name, ""), str):
+            raise BadInput(f"{source} sets {name} to {flat[name]!r}, which is no text; mend its config.json")
     hidden, heads = size("hidden_size"), size("num_attention_heads")
     fits = {"hidden_size": size("target_hidden_size", hidden), "vocab_size": size("vocab_size")}
     for name, number in fits.items():
@@ -145,6 +151,8 @@ def fitted_spec(source: str, config: Mapping[str, Any], target: Any, layers: Seq
         target_hidden_size=fits["hidden_size"],
         norm_before_residual=bool(flat.get("norm_before_residual", NESTED in config)),
         rope=_rope(source, flat),
+        target_name=flat.get(TARGET_NAME),
+        fingerprint=flat.get(FINGERPRINT),
     )
 
 

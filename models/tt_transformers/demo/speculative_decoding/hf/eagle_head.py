@@ -27,6 +27,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import
     head_config,
     head_tensors,
 )
+from models.tt_transformers.demo.speculative_decoding.hf.feature_model import check_target
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import packed_product
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 
@@ -37,13 +38,14 @@ LAYER |= {"mlp_norm": "midlayer.post_attention_layernorm", "output_norm": "norm"
 
 class EagleHead(DraftLayer):
     """A published head on its target, which gives the embeddings and the output rows that the checkpoint lacks;
-    BadInput if these are of another size than the head's own. `tensors`: eagle_checkpoint.head_tensors."""
-
-    proven = False
+    BadInput if these are of another size than the head's own, or if it says that it is another target's.
+    `tensors`: eagle_checkpoint.head_tensors."""
 
     def __init__(
         self, spec: EagleSpec, tensors: Mapping[str, Tensor], target: PreTrainedModel, *, source: str = "the head"
     ) -> None:
+        self.proven = spec.fingerprint is not None
+        check_target(spec.target_name, spec.fingerprint, target, source)
         target_embedding, target_rows = frozen_rows(target)
         ids, order = drafted_ids(source, spec, tensors).sort()  # TrimmedHead's columns are in the order of ids
         if spec.hidden_size != spec.target_hidden_size and not {"embed_tokens", "lm_head"} <= tensors.keys():

@@ -6,8 +6,8 @@
     state_i = W_f [features_i]                       from the target, for committed positions
     x_i     = state_i + W_e embedding(token_{i+1})   and then the layer of draft_layer.py
 
-The embedding and the output rows are the target's and are not stored. training/ makes such files:
-`python -m training.train_draft`.
+The embedding and the output rows are the target's and are not stored. The embedded model's draft is such a file;
+training/ writes heads in EAGLE-3's published format now.
 """
 
 from __future__ import annotations
@@ -69,6 +69,14 @@ def target_fingerprint(target: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_target(name: str | None, fingerprint: str | None, target: PreTrainedModel, draft: str) -> None:
+    """BadInput if the draft says whose it is, and the target is another."""
+    if fingerprint is not None and (found := target_fingerprint(target)) != fingerprint:
+        its = Path(target.config._name_or_path or type(target).__name__).name
+        remedy = "use its own, or train one for this target with python -m training.train_draft"
+        raise BadInput(f"{draft} was trained for {name} ({fingerprint}), but the target is {its} ({found}); {remedy}")
+
+
 @dataclass(frozen=True)
 class FeatureDraft:
     """A trained draft, as its file holds it; BadInput if a tensor is missing, left over or of another shape.
@@ -110,12 +118,8 @@ class FeatureHead(DraftLayer):
     def __init__(self, draft: FeatureDraft, target: PreTrainedModel) -> None:
         if not isinstance(draft, FeatureDraft) or not isinstance(target, PreTrainedModel):
             raise BadInput("a feature drafter is made of a FeatureDraft and the loaded model that it was trained for")
-        spec, tensors, found = draft.spec, draft.tensors, target_fingerprint(target)
-        if found != spec.target_hash:
-            name = Path(target.config._name_or_path or type(target).__name__).name
-            trained = f"the draft was trained for {spec.target_name} ({spec.target_hash})"
-            remedy = "use its own, or train a draft for this one with python -m training.train_draft"
-            raise BadInput(f"{trained}, but the target is {name} ({found}); {remedy}")
+        spec, tensors = draft.spec, draft.tensors
+        check_target(spec.target_name, spec.target_hash, target, "the draft")
         if max(spec.layers) > (last := target.config.get_text_config().num_hidden_layers):
             raise BadInput(f"the draft reads layer {max(spec.layers)} of its target, whose layers are 0 to {last}")
         embedding, output_rows = frozen_rows(target)
