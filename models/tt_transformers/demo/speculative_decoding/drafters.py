@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -81,6 +81,11 @@ class Draft:
     own_ns: list[int] | None = None  # per user what its own drafter took; None: one drafted for all
 
 
+def of_last(kept: Sequence[int]) -> dict[str, Any]:
+    """The argument `kept` of a prefill and of a drafter's start, if there is anything to keep."""
+    return {"kept": kept} if any(kept) else {}
+
+
 class Drafter(Protocol):
     """Proposes continuations; told of every committed token by being shown the whole context each round.
 
@@ -92,8 +97,15 @@ class Drafter(Protocol):
     feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
     parts: Sequence[Drafter] = ()  # the drafters that it is made of; each remembers for itself
 
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ()."""
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_features: Sequence[Tensor] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
+        """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ().
+        `kept`: how many first tokens of each prompt are the last generation's, with as many users; what is known of
+        them may be kept, and features are of the other tokens only."""
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """What kind of draft each user would get now, None: no draft. By default there is one kind. A lookahead keeps
@@ -128,8 +140,17 @@ class ModelDrafter(Drafter):
         self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        self.runner.prefill([self._known(prompt) for prompt in prompts])
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_features: Sequence[Tensor] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
+        known = [self._known(prompt) for prompt in prompts]
+        if any(kept):
+            self._agreed = list(map(min, self._agreed, kept))
+            kept = [len(prompt) - len(self._missing(user, prompt)) for user, prompt in enumerate(prompts)]
+        self.runner.prefill(known, **of_last(kept))
         self._fed = [list(prompt) for prompt in prompts]
         self._agreed = [0] * len(prompts)
 

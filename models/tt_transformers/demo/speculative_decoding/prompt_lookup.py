@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, of_last
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
@@ -37,10 +37,16 @@ class PromptLookupDrafter(Drafter):
         self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index after its last occurrence
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        """Forget the last generation."""
-        self._follows = [{} for _ in prompts]
-        self._indexed = [0] * len(prompts)
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_features: Sequence[Tensor] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
+        """Forget the last generation, but for a user whose text goes on where it was."""
+        goes_on = [kept and kept[user] > self._indexed[user] for user in range(len(prompts))]
+        self._follows = [self._follows[user] if same else {} for user, same in enumerate(goes_on)]
+        self._indexed = [self._indexed[user] if same else 0 for user, same in enumerate(goes_on)]
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """A kind per length of the matching n-gram: long matches are right far more often than short ones."""
@@ -88,9 +94,14 @@ class HybridDrafter(Drafter):
         self.feature_layers = second.feature_layers
         self.runner = getattr(second, "runner", None)
 
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
-        self.first.start(prompts)
-        self.second.start(prompts, prompt_features)
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_features: Sequence[Tensor] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
+        self.first.start(prompts, **of_last(kept))
+        self.second.start(prompts, prompt_features, **of_last(kept))
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """The first drafter's kind where it has one."""

@@ -84,13 +84,17 @@ class ModelRunner(Protocol):
     def warmup(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Compile, allocate and capture whatever forwards of these T (and a prefill) need, outside every clock."""
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = (), kept: Sequence[int] = ()
+    ) -> Rows:
         """Start over with one user per prompt: cache positions 0..len-1, return each last token's logits [B, V].
 
         Args:
             prompts: B token-id sequences, 1 <= B <= max_users, each of 1 to max_seq_len tokens.
             features: layers whose hidden states are wanted too, concatenated (0 = embeddings, n = after the n-th layer,
                 the number of layers itself = the final normed state).
+            kept: how many first tokens of each prompt are cached already, fewer than all; given, the users are as many
+                as before, and features are of the other tokens only. A runner without features may ignore it.
         """
 
     def forward(

@@ -65,6 +65,7 @@ class GenerationRequest:
     stop_strings: Sequence[str] = ()
     stops: Sequence[StopConditions] | None = None  # each prompt's own, in place of the three above
     seeds: Sequence[int] | None = None  # of the users' random generators, one per prompt; None: the sampling's + user
+    reuse: bool = False  # what the last generation cached of the prompts' beginnings is not computed again
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
@@ -74,6 +75,8 @@ class GenerationRequest:
                 object.__setattr__(self, name, inputs.whole_numbers(given, name))
         if not all(0 <= seed < 2**63 for seed in self.seeds or ()):
             raise BadInput(f"seeds is {self.seeds}; give whole numbers from 0 to 2**63 - 1")
+        if not isinstance(self.reuse, bool):
+            raise BadInput(f"reuse is {self.reuse!r}; give True or False")
         if self.stops is not None:
             stops = [self.stops] if isinstance(self.stops, StopConditions) else list(self.stops)
             if not all(isinstance(stop, StopConditions) for stop in stops):

@@ -23,7 +23,7 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import (
     sample,
     to_probabilities,
 )
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit, of_last
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
@@ -62,6 +62,8 @@ class Batch:
     sequences: list[SequenceState]
     generators: list[torch.Generator]
     clock: RunClock
+    reuse: bool = False
+    kept: list[int] = field(default_factory=list)  # per user how many first tokens of the prompt were cached already
     target_ttft_ns: int = 0
     rounds: list[Records] = field(default_factory=list)
 
@@ -143,6 +145,7 @@ class SpeculativeGenerator:
         # Of all that remembers something of a generation, and so is one generation's at a time.
         holders = [target, self.lookahead, *([drafter] if drafter is not None else [])]
         self._turns = sorted((turns for holder in holders for turns in turns_of(holder)), key=id)
+        self._last: Batch | None = None  # the generation that the caches hold, unless they have another owner since
 
     def undrafted(self) -> "SpeculativeGenerator":
         """The same loop with nothing drafted: what it costs beside plain decoding is the loop's own."""
@@ -203,7 +206,8 @@ class SpeculativeGenerator:
             raise BadInput("this generation has begun already; make a new_batch for each")
         with self.turn(batch, begins=True):
             prompts = [sequence.prompt for sequence in batch.sequences]
-            prefilled = self.target.prefill(prompts, features=self._layers)
+            batch.kept = self._cached(batch)
+            prefilled = self.target.prefill(prompts, features=self._layers, **of_last(batch.kept))
             if self.sampling.greedy:
                 first = prefilled.values.argmax(-1).tolist()
             else:
@@ -211,12 +215,28 @@ class SpeculativeGenerator:
                 first = [sample(row, generator) for row, generator in zip(probs, batch.generators, strict=True)]
             batch.target_ttft_ns = batch.clock.now(self.target)
             if self.drafter is not None:
-                self.drafter.start(prompts, prefilled.features)
+                self.drafter.start(prompts, prefilled.features, **of_last(batch.kept))
             self.lookahead.start(len(prompts))
+            self._last = batch
             now = batch.clock.now(self.target)
             for sequence, token in zip(batch.sequences, first, strict=True):
                 sequence.commit(token, "prefill", "", now)
             return [TokenEvent(user, token, "prefill", "") for user, token in enumerate(first)]
+
+    def _cached(self, batch: Batch) -> list[int]:
+        """Per user how many first tokens of the prompt the caches hold from the last generation, fewer than all."""
+        last = self._last
+        if not batch.reuse or last is None or any(turns.owner is not last for turns in self._turns):
+            return [0] * len(batch.sequences)
+        if len(last.sequences) != len(batch.sequences):
+            return [0] * len(batch.sequences)
+        counts = []
+        for before, now in zip(last.sequences, batch.sequences, strict=True):
+            same = zip(before.tokens[:-1], now.prompt[:-1])
+            common = next((i for i, (one, other) in enumerate(same) if one != other), None)
+            common = min(len(before.tokens), len(now.prompt)) - 1 if common is None else common
+            counts.append(max(0, common - bool(self._layers)))  # a head's entry pairs a state with the token after it
+        return counts
 
     def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
         """One round for every user who has not ended: draft, verify, accept, commit."""
@@ -291,7 +311,8 @@ class SpeculativeGenerator:
         sequences = asked.sequences(shared, self.tokenizer)
         check_prompts(self.target, [sequence.prompt for sequence in sequences])
         seeds = asked.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
-        return Batch(sequences, [torch.Generator().manual_seed(seed) for seed in seeds], RunClock())
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return Batch(sequences, generators, RunClock(), reuse=asked.reuse)
 
     def stop_conditions(self, *, stop_token_ids: Sequence[int] | None = None, **limits: Any) -> StopConditions:
         """When a sequence of this target ends; `limits`: max_new_tokens and stop_strings, as in GenerationRequest."""

@@ -68,15 +68,23 @@ class FeatureDrafter(Drafter):
         return cls(FeatureHead(FeatureDraft.load(path), target), name=Path(path).stem)
 
     @torch.inference_mode()
-    def start(self, prompts: Sequence[Sequence[int]], prompt_features: Sequence[Tensor] | None = None) -> None:
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_features: Sequence[Tensor] | None = None,
+        kept: Sequence[int] = (),
+    ) -> None:
         """Consume the prompts; the last feature of each waits for the token after it."""
         if prompt_features is None:
             raise ValueError(f"{self.name} reads the target's features: start() needs prompt_features")
         spec, like = self._head.spec, self._head.output_norm
-        self._users = [_User(like.new_empty(2, 1, spec.num_kv_heads, 0, spec.head_dim)) for _ in prompts]
-        for user, prompt, features in zip(self._users, prompts, prompt_features, strict=True):
-            if len(prompt) > 1:
-                user.waiting = [features[:-1]]
+        if not kept:
+            self._users = [_User(like.new_empty(2, 1, spec.num_kv_heads, 0, spec.head_dim)) for _ in prompts]
+        for index, (user, prompt, features) in enumerate(zip(self._users, prompts, prompt_features, strict=True)):
+            start = kept[index] if kept else 0
+            earlier = torch.cat([*user.waiting, features[:0]])[: max(0, start - user.cached)]
+            user.cached, user.waiting = min(user.cached, start), [earlier, features[:-1]]
+            if user.cached < len(prompt) - 1:
                 self._catch_up(user, prompt)
             user.waiting = [features[-1:]]
 
@@ -111,8 +119,6 @@ class FeatureDrafter(Drafter):
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
             user.waiting.append(rows[: accepted + 1])
             self._judge(user, accepted > 0)
-            if len(rows) == 0:  # the user has ended: give the memory back
-                user.keys_and_values, user.waiting = user.keys_and_values[:, :, :, :0].clone(), []
 
     def close(self) -> None:
         """Release the caches."""

@@ -101,14 +101,17 @@ class TorchModelRunner:
             self.forward(torch.zeros(1, count, dtype=torch.int64), [1], argmax_only=argmax_only)
         self.cache.clear()
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = (), kept: Sequence[int] = ()
+    ) -> Rows:
         """See runner.ModelRunner.prefill; all prompts go through the model together, unpadded."""
         check_prompts(self, prompts, features)
         if made_of(self.model) != self._opened:
             what = "its modules, hooks, parameters or configuration are others than when its runner was opened"
             raise BadInput(f"{self.name} was changed: {what}; open a runner of it as it is now")
-        segments = segments_of([0] * len(prompts), [len(prompt) for prompt in prompts])
-        flat = torch.tensor([token for prompt in prompts for token in prompt], dtype=torch.int64)
+        new = [prompt[start:] for prompt, start in zip(prompts, kept, strict=True)] if kept else prompts
+        segments = segments_of(kept or [0] * len(prompts), list(map(len, new)))
+        flat = torch.tensor([token for tokens in new for token in tokens], dtype=torch.int64)
         with self.turns.lock:
             self.turns.owner = None
             self.cache.reserve(len(prompts))

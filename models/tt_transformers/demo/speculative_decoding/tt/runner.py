@@ -79,8 +79,10 @@ class TTModelRunner:
             if self.enable_trace and not step.captured:
                 step.capture(*self._blank(step.tokens_per_user))
 
-    def prefill(self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = ()) -> Rows:
-        """See ModelRunner."""
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = (), kept: Sequence[int] = ()
+    ) -> Rows:
+        """See ModelRunner; what is kept is prefilled again."""
         check_prompts(self, prompts, features)
         self.turns.owner = None
         logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
