@@ -82,7 +82,7 @@ def conversation(generator: SpeculativeGenerator, *, reuse: bool = True) -> tupl
     answers, kept = [], []
     for said in SAID:
         batch = generator.new_batch([history + said], max_new_tokens=NEW, reuse=reuse)
-        for _ in generator._events(batch):
+        for _ in generator.events(batch):
             pass
         (result,) = generator.results(batch)
         history += said + result.tokens
@@ -136,7 +136,7 @@ def test_a_history_that_was_changed_is_kept_as_far_as_it_is_the_same():
     generator.generate([first], max_new_tokens=NEW)
     for prompt, kept in ((other, 3), ([5, 6], 1), ([4], 0), ([4], 0)):
         batch = generator.new_batch([prompt], max_new_tokens=NEW, reuse=True)
-        for _ in generator._events(batch):
+        for _ in generator.events(batch):
             pass
         assert batch.kept == [kept]
         assert generator.results(batch)[0].tokens == greedy_by_recomputation(TARGET, prompt, NEW)[0]
@@ -153,7 +153,7 @@ def test_several_users_keep_what_is_their_own(name):
         text += result.tokens
     again = [text + [3, 4] for text in texts]
     batch = generator.new_batch(again, max_new_tokens=NEW, reuse=True)
-    for _ in generator._events(batch):
+    for _ in generator.events(batch):
         pass
     assert min(batch.kept) >= 3
     for prompt, result in zip(again, generator.results(batch)):
@@ -166,7 +166,7 @@ def test_what_another_generation_has_overwritten_is_not_kept():
     (result,) = generator.generate([[5, 6, 7]], max_new_tokens=NEW)
     decode_plainly(target, [[1, 2, 3, 4]], stop=generator.stop_conditions(max_new_tokens=NEW))
     batch = generator.new_batch([[5, 6, 7, *result.tokens, 3]], max_new_tokens=NEW, reuse=True)
-    for _ in generator._events(batch):
+    for _ in generator.events(batch):
         pass
     assert batch.kept == [0]
     assert generator.results(batch)[0].tokens == greedy_by_recomputation(TARGET, batch.sequences[0].prompt, NEW)[0]
@@ -179,7 +179,7 @@ def test_an_answer_that_was_left_can_be_gone_on_from():
     heard = [next(stream).token for _ in range(12)]
     stream.close()
     batch = generator.new_batch([[5, 6, 7, *heard, 3]], max_new_tokens=NEW, reuse=True)
-    for _ in generator._events(batch):
+    for _ in generator.events(batch):
         pass
     assert batch.kept[0] > 10
     assert generator.results(batch)[0].tokens == greedy_by_recomputation(TARGET, batch.sequences[0].prompt, NEW)[0]

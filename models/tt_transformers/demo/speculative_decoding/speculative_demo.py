@@ -19,6 +19,7 @@ if __name__ == "__main__":  # before torch is imported
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
+from models.tt_transformers.demo.speculative_decoding.harness.chat import chat
 from models.tt_transformers.demo.speculative_decoding.harness.command import DIFFERED, MATCHED, command, entry, one_line
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.opening import open_bench
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.list_pairs:
         print(pair_listing())
         return MATCHED
+    if arguments.chat:
+        return chat(arguments)
     files = outputs(arguments)
     options = fitted(checked(arguments), arguments.max_seq_len)
     return run(options, show_rounds=arguments.show_rounds, quiet=arguments.quiet, files=files)

@@ -158,16 +158,17 @@ class SpeculativeGenerator:
         """Generate for all prompts together: the whole request, or its prompts and its other attributes by name. One
         result per prompt, in their order; on_token is called for every emitted token, in order, outside the clocks."""
         batch = self.new_batch(request, **options)
-        for event in self._events(batch):
+        for event in self.events(batch):
             if on_token is not None:
                 on_token(event)
         return self.results(batch)
 
     def stream(self, request: GenerationRequest | Prompts, **options: Any) -> Iterator[TokenEvent]:
         """Like generate(), as an iterator of tokens; it may be left at any token."""
-        return self._events(self.new_batch(request, **options))
+        return self.events(self.new_batch(request, **options))
 
-    def _events(self, batch: Batch) -> Iterator[TokenEvent]:
+    def events(self, batch: Batch) -> Iterator[TokenEvent]:
+        """Begin a new batch and run it to its end, token by token; results() says what it was."""
         events = self.prefill_both_models(batch)
         while True:
             with batch.clock.paused():  # what the consumer does with the tokens is not the models' time

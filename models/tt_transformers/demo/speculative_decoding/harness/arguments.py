@@ -65,6 +65,7 @@ def parser() -> Parser:
     add = top.add_argument_group("prompts").add_argument
     add("--prompts", metavar="FILE", help='JSON list of {"prompt": ..., "category": ...} (default: ten samples)')
     add("--prompt", metavar="TEXT", help="one prompt instead of a file")
+    add("--chat", action="store_true", help="talk with the target in the terminal instead of comparing")
 
     add = top.add_argument_group("measuring and output").add_argument
     add("--repeat", type=count, default=1, metavar="R", help="interleaved runs per prompt; medians are shown")

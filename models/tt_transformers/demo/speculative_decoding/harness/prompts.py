@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,14 +78,21 @@ def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids, in the model's chat template where its tokenizer has one."""
     if tokenizer.chat_template is None:
         return list(tokenizer.encode(prompt.text))
-    messages = [{"role": "user", "content": prompt.text}]
+    text = rendered([{"role": "user", "content": prompt.text}], tokenizer)
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def rendered(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the model's chat template makes of a conversation that it is to go on with."""
     try:
         today: dict[str, Any] = {"date_string": TODAY, "chat_template": ONE_DAY + tokenizer.get_chat_template()}
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **today)
+        whole: Any = tokenizer.apply_chat_template(
+            [dict(one) for one in messages], add_generation_prompt=True, tokenize=False, **today
+        )
+        return str(whole)
     except Exception as error:  # a template is a program of the model's author: it may raise anything
         reason = f"the chat template of {tokenizer.name_or_path} cannot take a user's message: {error!r}"
         raise BadInput(f"{reason}; mend it in that folder, or remove it to use prompts as they are") from error
-    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def tokenized(
