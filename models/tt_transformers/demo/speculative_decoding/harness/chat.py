@@ -138,5 +138,5 @@ def figures(generator: SpeculativeGenerator, batch: Batch) -> str:
     (result,) = generator.results(batch)
     rate = terminal.figure(result.decode_tps, "{:.1f}")
     share = terminal.figure(acceptance_rate(result.rounds), "{:.2f}")
-    cached = f"{batch.kept[0]} of {len(batch.sequences[0].prompt)} prompt tokens cached"
-    return f"{len(result.tokens)} tokens, {rate} tok/s, {share} of {result.drafted} drafts accepted; {cached}"
+    cached = f"{batch.kept[0]}/{len(batch.sequences[0].prompt)} cached"  # tokens of the prompt
+    return f"{len(result.tokens)} tokens, {rate} tok/s, {share} of {result.drafted} drafts accepted, {cached}"
