@@ -59,7 +59,7 @@ class SamplingParams:
         return self.temperature == 0.0
 
 
-Verdicts: TypeAlias = Sequence[int] | Sequence[Tensor] | Tensor  # of one user, see accept()
+Verdicts: TypeAlias = Sequence[Any] | Tensor  # of one user, see accept()
 
 
 @dataclass(frozen=True)

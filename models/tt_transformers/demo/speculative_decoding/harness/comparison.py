@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar
 
+from models.tt_transformers.demo.speculative_decoding.batch import TokenEvent
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, Game, play
@@ -17,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.metrics import GenerationR
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 # The largest gap between the target's two best logits at which forwards of different width may choose differently:
 # torch's bfloat16 rounds by the width. A decode on Tenstorrent computes a row alike in any company.
@@ -37,8 +38,7 @@ def plain_arm(generator: SpeculativeGenerator, options: RunOptions) -> Arm[Gener
     def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
         prompts = [prompt.token_ids for prompt in batch]
         stop = generator.stop_conditions(max_new_tokens=limit, stop_strings=options.stop_strings)
-        how: dict[str, Any] = {"sampling": generator.sampling, "width": generator.verify_width}
-        return decode_plainly(generator.target, prompts, stop=stop, **how)
+        return decode_plainly(generator.target, prompts, stop=stop, **generator.how)
 
     return decode
 
