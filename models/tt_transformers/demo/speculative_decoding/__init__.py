@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from models.tt_transformers.demo.speculative_decoding.processors import ForUsers, Penalties, Processor
     from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
     from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, Rows
-    from models.tt_transformers.demo.speculative_decoding.sequences import (
-        GenerationRequest,
-        StopConditions,
-        TokenLogprob,
-    )
+    from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, StopConditions
     from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 __all__ = [

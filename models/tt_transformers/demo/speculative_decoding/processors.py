@@ -165,7 +165,7 @@ class UserRows(Sequence[Any]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: Any) -> Any:
-        row = self._row(index)
+        row = self.processed(index)
         return int(row.argmax()) if self._chooser.sampling.greedy else row
 
     def choose(self, index: int, generator: torch.Generator) -> int:
@@ -175,13 +175,14 @@ class UserRows(Sequence[Any]):
 
     def logprob(self, index: int, token: int, count: int) -> TokenLogprob:
         """Of a token after a row, and the `count` best there; what cannot come at all is none of these."""
-        row = self._row(index)
+        row = self.processed(index)
         logs = row.log_softmax(-1) if self._chooser.sampling.greedy else row.log()
         values, ids = logs.topk(min(count, len(logs)))
         best = [(i, value) for i, value in zip(ids.tolist(), values.tolist()) if value > float("-inf")]
         return TokenLogprob(float(logs[token]), tuple(best))
 
-    def _row(self, index: int) -> Tensor:
+    def processed(self, index: int) -> Tensor:
+        """A row as its chooser has it, float32 [V]; BadInput if nothing is left of it."""
         if index not in self._made:
             history = self._tokens[: len(self._tokens) - len(self) + 1 + index]
             row = self._chooser.row(self._logits[index], history)
@@ -210,10 +211,16 @@ def _adapted(given: Any, vocab_size: int) -> list[ForUsers | Processor]:
 
 
 def chooser_of(
-    sequence: SequenceState, sampling: SamplingParams, processors: Iterable[ForUsers | Processor]
+    sequence: SequenceState, sampling: SamplingParams, processors: Sequence[ForUsers | Processor]
 ) -> Chooser:
     """A user's own, as the sequence begins."""
     made: list[Processor] = []
     for one in processors:
-        made += one.for_user(sequence, sampling) if hasattr(one, "for_user") else [one]
+        found = list(one.for_user(sequence, sampling)) if hasattr(one, "for_user") else [one]
+        # As transformers has it: one that is given takes the place of its generation_config's of the same kind.
+        kinds = [type(p.function) if isinstance(p, OfTransformers) and p not in processors else None for p in made]
+        if isinstance(one, OfTransformers) and type(one.function) in kinds:
+            made[kinds.index(type(one.function))] = one
+        else:
+            made += found
     return Chooser(sampling, tuple(made))
