@@ -28,7 +28,7 @@ from models.tt_transformers.demo.speculative_decoding.sequences import SequenceS
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from training.model import FeatureDraftModel, spec_for_target
 
-VOCAB, EOS, LIMIT = 40, [7, 11], 16
+VOCAB, EOS, LIMIT = 40, [36, 8], 16
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 3, 5, 3], [9]]
 # Every setting of a generation_config that makes a processor in greedy decoding, so that each of them bites.
 SETTINGS = {
@@ -38,12 +38,12 @@ SETTINGS = {
     "ngram": {"no_repeat_ngram_size": 2},
     "encoder-ngram": {"encoder_no_repeat_ngram_size": 1},
     "bias": {"sequence_bias": [[[4], 3.0], [[6], -4.0], [[1, 5], 9.0], [[4, 4, 2], 30.0]]},
-    "bad-words": {"bad_words_ids": [[4], [1, 5], [30, 2, 2], [11]]},
+    "bad-words": {"bad_words_ids": [[4], [1, 5], [30, 2, 2], [36]]},
     "suppressed": {"suppress_tokens": [1, 2, 3, 4]},
     "suppressed-first": {"begin_suppress_tokens": list(range(20))},
     "min-new": {"min_new_tokens": 9},
     "min-length": {"min_length": 12},
-    "forced-end": {"forced_eos_token_id": 7},
+    "forced-end": {"forced_eos_token_id": 8},
     "decay": {"exponential_decay_length_penalty": (2, 1.4)},
     "watermark": {"watermarking_config": {"greenlist_ratio": 0.3, "bias": 4.0, "context_width": 1}},
     "selfhash": {
@@ -108,7 +108,7 @@ def texts(model, kind, k, prompts=PROMPTS, **options):
     return generator.generate(prompts, max_new_tokens=LIMIT)
 
 
-@pytest.mark.parametrize("number, name", enumerate(SETTINGS))
+@pytest.mark.parametrize("number, name", list(enumerate(SETTINGS)))
 def test_tokens_are_those_of_generate(number, name):
     """All drafters, several users, K from 1 to 7; and plain decoding, by rounds of K = 0 and by the baseline."""
     model = model_with(name)

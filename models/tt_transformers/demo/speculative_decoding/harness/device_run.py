@@ -151,9 +151,10 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
+    processors, wants_logits = chosen_with(options, *look_into(options.target))
     stock = open_stock(mesh_device, options.target, optimizations=options.dtype, enable_trace=traced, **size)
     with closing(stock):
-        stock.processors, wants_logits = chosen_with(options, *look_into(options.target))
+        stock.processors = processors
         stock.warmup([1], argmax_only=not wants_logits)
         requests = tokenized(options.prompts, stock.tokenizer, max_seq_len=options.max_seq_len)
         limits: dict[str, Any] = {"max_new_tokens": options.max_new_tokens, "max_seq_len": options.max_seq_len}

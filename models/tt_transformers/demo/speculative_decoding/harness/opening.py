@@ -112,7 +112,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         return runner
 
     config, tokenizer, kept = _looked_into(options)
-    processors, wants_logits = chosen_with(options, config, tokenizer)
+    chosen_with(options, config, tokenizer)  # refuses before weights are loaded
     draft: Drafter | None = None
     draft_load: ModelLoad | None = None
     with ExitStack() as opened:
@@ -131,6 +131,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         elif options.draft is not None:
             runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
+        processors, wants_logits = chosen_with(options, config, tokenizer, model=target.model)
         by_ids = not wants_logits and options.logprobs is None
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=by_ids)
         plain = TorchModelRunner(target.model, name=options.target, **size | {"prove": False})
@@ -140,15 +141,18 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         yield Bench(target, plain, tokenizer, draft, draft_load, ignored, named(processors), wants_logits)
 
 
-def chosen_with(options: RunOptions, config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Any], bool]:
-    """The logits processors of all arms: of the target's generation_config, but for what the options say; and whether
-    they, or sampling, want logits. BadInput if one cannot be."""
+def chosen_with(
+    options: RunOptions, config: Any, tokenizer: PreTrainedTokenizerBase, *, model: PreTrainedModel | None = None
+) -> tuple[list[Any], bool]:
+    """The logits processors of all arms: of the target's generation_config (the loaded model's, or else its file), but
+    for what the options say; and whether they, or sampling, want logits. BadInput if one cannot be."""
     from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
     from models.tt_transformers.demo.speculative_decoding.hf.loading import generation_config_of
 
     given = options.processing.settings(tokenizer, config.vocab_size)
-    settings = GenerationSettings.of(generation_config_of(options.target), config, **given)
-    processors = [settings, options.processing.penalties]
+    own = generation_config_of(options.target) if model is None else model.generation_config
+    settings = GenerationSettings.of(own, config, **given)
+    processors: list[Any] = [settings, options.processing.penalties]
     return processors, _wants_logits(processors, options.sampling)
 
 
@@ -159,8 +163,8 @@ def named(processors: Sequence[Any]) -> dict[str, Any]:
 
 
 def _looked_into(options: RunOptions) -> tuple[Any, PreTrainedTokenizerBase, list[int] | None]:
-    """The target's configuration and tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong with models,
-    drafts and prompts, as far as it shows before any weights are loaded."""
+    """The target's configuration and tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong
+    with models, drafts and prompts, as far as it shows before any weights are loaded."""
     from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec, head_config
     from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into

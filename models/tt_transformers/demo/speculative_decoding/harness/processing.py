@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.processors import ForUsers, Penalties, Processor, chooser_of
+from models.tt_transformers.demo.speculative_decoding.processors import Penalties, chooser_of
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ class Processing:
 
     def settings(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str, Any]:
         """What was given, by transformers' names. BadInput if an id is none of the vocabulary's."""
-        for option, ids in (("logit-bias", [i for i, _ in self.logit_bias]), ("suppress-tokens", self.suppress_tokens)):
+        biased = [token for token, _ in self.logit_bias]
+        for option, ids in (("logit-bias", biased), ("suppress-tokens", self.suppress_tokens)):
             if ids and max(ids) >= vocab_size:
                 raise BadInput(
-                    f"--{option} names token {max(ids)}; the target has 0 to {vocab_size - 1}: give one of these"
+                    f"--{option} names token {max(ids)}; give one that the target has, 0 to {vocab_size - 1}"
                 )
         words = {tuple(_encoded(tokenizer, text)) for word in self.bad_words for text in (word, f" {word}")} - {()}
         found = {name: getattr(self, name) for name in PLAIN}
@@ -86,13 +87,15 @@ def _biased(text: str) -> tuple[int, float]:
 
 
 def _ids(text: str | None) -> tuple[int, ...]:
-    words = [] if text is None else text.split(",")
+    if text is None:
+        return ()
+    words = text.split(",")
     if not all(word.strip().isascii() and word.strip().isdigit() and len(word) < 10 for word in words):
-        raise BadInput(f"--suppress-tokens {text[:40]!r} is no list of token ids; give numbers such as 2,16")  # type: ignore[index]
+        raise BadInput(f"--suppress-tokens {text[:40]!r} is no list of token ids; give numbers such as 2,16")
     return tuple(map(int, words))
 
 
-def wants_logits(processors: Iterable[ForUsers | Processor], sampling: SamplingParams) -> bool:
+def wants_logits(processors: list[Any], sampling: SamplingParams) -> bool:
     """Whether ids alone do not do. BadInput if a processor cannot be."""
     stop = StopConditions(max_new_tokens=1, max_seq_len=3, stop_token_ids=[0])
-    return not chooser_of(SequenceState(prompt=[0], stop=stop), sampling, list(processors)).by_ids
+    return not chooser_of(SequenceState(prompt=[0], stop=stop), sampling, processors).by_ids

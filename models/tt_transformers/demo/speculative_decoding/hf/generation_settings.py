@@ -23,18 +23,10 @@ SAMPLING = ("do_sample", "temperature", "top_k", "top_p")
 WARPING = ("top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 LAST = ("watermarking_config", "renormalize_logits")
 PROCESSING = (
-    *("repetition_penalty", "no_repeat_ngram_size", "min_new_tokens", "min_length", "bad_words_ids", "sequence_bias"),
-    *(
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "remove_invalid_values",
-    ),
-    *("exponential_decay_length_penalty", "encoder_repetition_penalty", "encoder_no_repeat_ngram_size"),
-    *WARPING,
-    *LAST,
-)
+    "repetition_penalty no_repeat_ngram_size min_new_tokens min_length bad_words_ids sequence_bias suppress_tokens "
+    "begin_suppress_tokens forced_bos_token_id forced_eos_token_id encoder_repetition_penalty remove_invalid_values "
+    "encoder_no_repeat_ngram_size exponential_decay_length_penalty"
+).split() + [*WARPING, *LAST]
 # What the text's stop conditions say instead, and ways to decode that no processor can be.
 OTHERS = ("max_length", "max_new_tokens", "guidance_scale", "num_beams")
 
@@ -53,10 +45,10 @@ class GenerationSettings:
         self.settings, self._config = settings, config.get_text_config()
 
     @classmethod
-    def of(cls, own: GenerationConfig | Mapping[str, Any], config: Any, **given: Any) -> "GenerationSettings":
+    def of(cls, own: GenerationConfig | Mapping[str, Any] | None, config: Any, **given: Any) -> "GenerationSettings":
         """Those of a model's generation_config, or of its file, but for the given ones."""
         settings = GenerationConfig()
-        named = own.to_dict() if isinstance(own, GenerationConfig) else own
+        named = own.to_dict() if isinstance(own, GenerationConfig) else own or {}
         for name, value in {**named, **given}.items():
             setattr(settings, name, value)
         return cls(settings, config)
