@@ -28,7 +28,7 @@ from models.tt_transformers.demo.speculative_decoding.sequences import SequenceS
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from training.model import FeatureDraftModel, spec_for_target
 
-VOCAB, EOS, LIMIT = 40, [36, 8], 16
+VOCAB, EOS, LIMIT = 40, [7, 11], 16
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 3, 5, 3], [9]]
 # Every setting of a generation_config that makes a processor in greedy decoding, so that each of them bites.
 SETTINGS = {
@@ -43,7 +43,7 @@ SETTINGS = {
     "suppressed-first": {"begin_suppress_tokens": list(range(20))},
     "min-new": {"min_new_tokens": 9},
     "min-length": {"min_length": 12},
-    "forced-end": {"forced_eos_token_id": 8},
+    "forced-end": {"forced_eos_token_id": 7},
     "decay": {"exponential_decay_length_penalty": (2, 1.4)},
     "watermark": {"watermarking_config": {"greenlist_ratio": 0.3, "bias": 4.0, "context_width": 1}},
     "selfhash": {
@@ -55,17 +55,14 @@ SETTINGS = {
 DRAFTERS = ["lookup", "model", "self", "feature", "hybrid", "random"]
 
 
-def model_with(name, seed=0):
-    model = copy.copy(MODELS[seed])
-    model.generation_config = GenerationConfig(eos_token_id=EOS, pad_token_id=0, **copy.deepcopy(SETTINGS[name]))
+def model_with(name):
+    """The first of MODELS with those settings; where they hold the end back, one that would come early."""
+    model, ends = copy.copy(MODELS[0]), [36, 8] if name.startswith("min") else EOS
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=0, **copy.deepcopy(SETTINGS[name]))
     return model
 
 
-def with_ends(seed):
-    return tiny_llama(seed, vocab=VOCAB)
-
-
-MODELS = [with_ends(seed) for seed in range(2)]
+MODELS = [tiny_llama(seed, vocab=VOCAB) for seed in range(2)]
 
 
 def drafter_of(kind, model, users):
@@ -114,14 +111,14 @@ def test_tokens_are_those_of_generate(number, name):
     model = model_with(name)
     expected = texts_of_generate(model)
     plain = copy.copy(model)
-    plain.generation_config = GenerationConfig(eos_token_id=EOS, pad_token_id=0)
+    plain.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id, pad_token_id=0)
     assert expected != texts_of_generate(plain), "the setting does nothing here"
     assert [r.tokens for r in texts(model, None, 0)] == expected
     for index, kind in enumerate(DRAFTERS):
         k = 1 + (index + number) % 7
         assert [r.tokens for r in texts(model, kind, k)] == expected, (kind, k)
     runner = TorchModelRunner(model, max_seq_len=64, max_users=len(PROMPTS), prove=False)
-    stop = StopConditions(max_new_tokens=LIMIT, max_seq_len=64, stop_token_ids=EOS)
+    stop = StopConditions(max_new_tokens=LIMIT, max_seq_len=64, stop_token_ids=runner.eos_token_ids)
     assert [r.tokens for r in decode_plainly(runner, PROMPTS, stop=stop)] == expected
 
 
