@@ -8,23 +8,17 @@ import random
 
 import pytest
 import torch
-import transformers.generation.logits_process as theirs
 from support.doubles import ScriptedDrafter
 from support.tiny import tiny_llama
 from transformers import GenerationConfig
 
-from models.tt_transformers.demo.speculative_decoding import speculative_generator
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
-from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
-from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.processors import PURE, OfTransformers, chooser_of
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
-from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from training.model import FeatureDraftModel, spec_for_target
 

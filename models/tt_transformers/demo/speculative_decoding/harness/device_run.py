@@ -23,7 +23,6 @@ from models.tt_transformers.demo.speculative_decoding.harness.segments import BU
 from models.tt_transformers.demo.speculative_decoding.harness.teacher_forcing import rows_correlation, teacher_forced
 from models.tt_transformers.demo.speculative_decoding.harness.traffic import counted
 from models.tt_transformers.demo.speculative_decoding.harness.verdict import headline, verdict
-from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
@@ -151,7 +150,7 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
-    processors, wants_logits = chosen_with(options, *look_into(options.target))
+    processors, wants_logits = chosen_with(options)
     stock = open_stock(mesh_device, options.target, optimizations=options.dtype, enable_trace=traced, **size)
     with closing(stock):
         stock.processors = processors

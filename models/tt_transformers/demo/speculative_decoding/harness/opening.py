@@ -111,8 +111,8 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         runner.load = loading.described(watch, model)
         return runner
 
-    config, tokenizer, kept = _looked_into(options)
-    chosen_with(options, config, tokenizer)  # refuses before weights are loaded
+    tokenizer, kept = _looked_into(options)
+    chosen_with(options)  # refuses before weights are loaded
     draft: Drafter | None = None
     draft_load: ModelLoad | None = None
     with ExitStack() as opened:
@@ -131,7 +131,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         elif options.draft is not None:
             runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
-        processors, wants_logits = chosen_with(options, config, tokenizer, model=target.model)
+        processors, wants_logits = chosen_with(options, model=target.model)
         by_ids = not wants_logits and options.logprobs is None
         target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=by_ids)
         plain = TorchModelRunner(target.model, name=options.target, **size | {"prove": False})
@@ -141,16 +141,16 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         yield Bench(target, plain, tokenizer, draft, draft_load, ignored, named(processors), wants_logits)
 
 
-def chosen_with(
-    options: RunOptions, config: Any, tokenizer: PreTrainedTokenizerBase, *, model: PreTrainedModel | None = None
-) -> tuple[list[Any], bool]:
+def chosen_with(options: RunOptions, *, model: PreTrainedModel | None = None) -> tuple[list[Any], bool]:
     """The logits processors of all arms: of the target's generation_config (the loaded model's, or else its file), but
     for what the options say; and whether they, or sampling, want logits. BadInput if one cannot be."""
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
     from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import generation_config_of
 
+    config = loading.config_of(options.target)
+    tokenizer = loading.load_tokenizer(options.target) if options.processing.bad_words else None
     given = options.processing.settings(tokenizer, config.vocab_size)
-    own = generation_config_of(options.target) if model is None else model.generation_config
+    own = loading.generation_config_of(options.target) if model is None else model.generation_config
     settings = GenerationSettings.of(own, config, **given)
     processors: list[Any] = [settings, options.processing.penalties]
     return processors, _wants_logits(processors, options.sampling)
@@ -162,8 +162,8 @@ def named(processors: Sequence[Any]) -> dict[str, Any]:
     return {**settings.named, **{f"{name}_penalty": value for name, value in asdict(penalties).items() if value}}
 
 
-def _looked_into(options: RunOptions) -> tuple[Any, PreTrainedTokenizerBase, list[int] | None]:
-    """The target's configuration and tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong
+def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
+    """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong
     with models, drafts and prompts, as far as it shows before any weights are loaded."""
     from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec, head_config
     from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
@@ -190,7 +190,7 @@ def _looked_into(options: RunOptions) -> tuple[Any, PreTrainedTokenizerBase, lis
         raise BadInput(
             f"a prompt has token id {highest}, and {options.target} no such; give it the tokenizer of its own"
         )
-    return config, tokenizer, kept
+    return tokenizer, kept
 
 
 @contextmanager
@@ -202,13 +202,12 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
     Args:
         logits_too: the target gives logits as well as greedy ids.
     """
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
     from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
     from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
     from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
-    processors, wants_logits = chosen_with(options, *look_into(options.target))
+    processors, wants_logits = chosen_with(options)
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
     sits_out = options.drafter == "hybrid" or isinstance(lookahead, AutoLookahead)
     catch_up = max(2, min(WIDE_CATCH_UP, TILE_ROWS // options.batch_size)) if sits_out else 2

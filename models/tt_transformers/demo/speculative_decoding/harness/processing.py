@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,24 +52,21 @@ class Processing:
             penalties=Penalties(presence=given["presence_penalty"], frequency=given["frequency_penalty"]),
         )
 
-    def settings(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str, Any]:
-        """What was given, by transformers' names. BadInput if an id is none of the vocabulary's."""
+    def settings(self, tokenizer: PreTrainedTokenizerBase | None, vocab_size: int) -> dict[str, Any]:
+        """What was given, by transformers' names; the tokenizer is for bad words. BadInput for an id that is none."""
         biased = [token for token, _ in self.logit_bias]
         for option, ids in (("logit-bias", biased), ("suppress-tokens", self.suppress_tokens)):
             if ids and max(ids) >= vocab_size:
                 raise BadInput(
                     f"--{option} names token {max(ids)}; give one that the target has, 0 to {vocab_size - 1}"
                 )
-        words = {tuple(_encoded(tokenizer, text)) for word in self.bad_words for text in (word, f" {word}")} - {()}
+        texts = [text for word in self.bad_words for text in (word, f" {word}")]
+        words = {tuple(tokenizer.encode(text, add_special_tokens=False)) for text in texts} - {()} if tokenizer else ()
         found = {name: getattr(self, name) for name in PLAIN}
         found["bad_words_ids"] = [list(ids) for ids in sorted(words)] or None
         found["sequence_bias"] = [[[i], bias] for i, bias in self.logit_bias] or None
         found["suppress_tokens"] = list(self.suppress_tokens) or None
         return {name: value for name, value in found.items() if value is not None}
-
-
-def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterable[int]:
-    return tokenizer.encode(text, add_special_tokens=False)
 
 
 def _biased(text: str) -> tuple[int, float]:

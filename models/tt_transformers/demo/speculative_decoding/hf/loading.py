@@ -122,16 +122,20 @@ def _tokenizer(source: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def config_of(model_id: str) -> Any:
+    """The configuration of a model's text."""
+    with named_failures(model_id) as source:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+
+
 def known_positions(model_id: str) -> int | None:
     """How many positions the model's config says it knows; None where it does not, or cannot be read."""
     if model_id == EMBEDDED:
         return None  # more than any default, and its config is there only when it has been converted
     try:
-        with named_failures(model_id) as source:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+        known = getattr(config_of(model_id), "max_position_embeddings", None)
     except ModelUnavailable:
         return None  # loading it will say so
-    known = getattr(config, "max_position_embeddings", None)
     return known if isinstance(known, int) else None
 
 
