@@ -100,7 +100,9 @@ def compare(entered: LineUp, console: Any) -> tuple[dict[str, Any], bool]:
             "cold_start": cold,
             "runs": runs,
             "peers": peer_runs,
-            "peers_reason": None if peer_runs else "not asked for, or sampling, stop strings or another backend",
+            "peers_reason": (
+                None if peer_runs else "not asked for, or sampling, stop strings, logits processors or another backend"
+            ),
         }
         record = result_file(record, bench)
     return record, matched

@@ -18,6 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, output_file
+from models.tt_transformers.demo.speculative_decoding.harness.processing import Processing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
@@ -119,6 +120,7 @@ def line_up(argv: Sequence[str] | None) -> LineUp:
     opened = fitted(_shared(base, [entry.options for entry in entries]), shared.max_seq_len)
     alike: dict[str, Any] = {"prompts": base.prompts, "max_seq_len": opened.max_seq_len}
     peers = base.backend == "torch" and base.sampling.greedy and not mine.no_peers and not base.stop_strings
+    peers = peers and base.processing == Processing()
     if peers and mine.assistant is not None and mine.assistant != base.draft:
         _check_assistant(mine.assistant, base.target)
     fixed = [number(word, 1, MAX_DRAFT_TOKENS) for word in words(mine.k)]

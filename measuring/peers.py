@@ -21,6 +21,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, OnToken
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt
 from models.tt_transformers.demo.speculative_decoding.harness.segments import DRAWS, INTERVAL
+from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import PROCESSING
 from models.tt_transformers.demo.speculative_decoding.metrics import median, ratio
 
 FEWEST_REPEATS = 3  # of whole requests: one that stalled does not move their median
@@ -158,7 +159,9 @@ def _as_ours(model: PreTrainedModel, assistant: PreTrainedModel | None, k: int) 
         "num_assistant_tokens_schedule": "constant",
         "assistant_confidence_threshold": 0.0,
     }
-    wanted: list[tuple[PreTrainedModel, dict[str, Any]]] = [(model, {})]
+    own = model.generation_config
+    processing = {name: getattr(own, name, None) for name in PROCESSING}
+    wanted: list[tuple[PreTrainedModel, dict[str, Any]]] = [(model, processing)]
     wanted += [(assistant, constant)] if assistant is not None else []
     before = [(one, one.generation_config) for one, _ in wanted]
     try:

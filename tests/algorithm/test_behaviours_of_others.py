@@ -103,7 +103,7 @@ class TestVllmRejectionSampler:
             generators=[drew, idle := torch.Generator()],
         )
         reference = torch.Generator().manual_seed(0)
-        torch.multinomial(p[0], 1, generator=reference)
+        torch.rand((), dtype=torch.float64, generator=reference)
         assert torch.equal(drew.get_state(), reference.get_state())
         assert torch.equal(idle.get_state(), torch.Generator().get_state())
 

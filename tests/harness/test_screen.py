@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from support.model_folder import save_tiny_model
 
+from models.tt_transformers.demo.speculative_decoding.batch import TokenEvent
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import command, terminal
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt, encode
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 ROOT = Path(__file__).parents[2]
 DEMO = "models.tt_transformers.demo.speculative_decoding.speculative_demo"

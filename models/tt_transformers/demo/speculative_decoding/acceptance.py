@@ -7,14 +7,19 @@ Words: a drafted token is *accepted* or rejected; after the first rejection the 
 what the draft distribution q left over of the target's p; after K acceptances the target's next token is a *bonus*.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
+
+# Tokens less likely than this part of the likeliest are sorted only where the others' mass does not reach top_p.
+UNLIKELY = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,9 @@ class SamplingParams:
         temperature: 0 is greedy (argmax); otherwise logits are divided by it.
         top_k: keep the k most likely tokens; 0 keeps all.
         top_p: then keep the smallest set whose probability reaches top_p; 1.0 keeps all.
-        seed: user b draws from its own generator, seeded with seed + b.
+        seed: user b draws from its own generator, seeded with seed + b: one float64 for each draft that is judged and
+            one for each token that is drawn. The same seed, models, drafter and K give the same text with the same
+            versions of torch and of this package, whatever the other users do.
     """
 
     temperature: float = 0.0
@@ -52,6 +59,9 @@ class SamplingParams:
         return self.temperature == 0.0
 
 
+Verdicts: TypeAlias = Sequence[Any] | Tensor  # of one user, see accept()
+
+
 @dataclass(frozen=True)
 class Acceptance:
     """The verdict on one round.
@@ -59,10 +69,12 @@ class Acceptance:
     Attributes:
         accepted_counts: per user, how many drafted tokens stand (0..drafted).
         next_tokens: per user, the target's own token after them: recovered if a draft was rejected, bonus otherwise.
+        verdicts: what they were judged by.
     """
 
     accepted_counts: list[int]
     next_tokens: list[int]
+    verdicts: Sequence[Verdicts] = ()
 
 
 def to_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
@@ -78,25 +90,50 @@ def to_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
         float32 [..., V], rows summing to 1.
     """
     logits = logits.float() / params.temperature
-    if 0 < params.top_k < logits.shape[-1]:
-        kept = logits.topk(params.top_k, dim=-1)
-        logits = torch.full_like(logits, float("-inf")).scatter(-1, kept.indices, kept.values)
+    if params.top_k == 0 and params.top_p == 1.0:
+        return logits.softmax(-1)
+    rows = [_masked(row, params) for row in logits.reshape(-1, logits.shape[-1])]
+    return torch.stack(rows).reshape(logits.shape)
+
+
+def _masked(logits: Tensor, params: SamplingParams) -> Tensor:
+    """p [V] of logits [V]: nothing outside top-k and top-p."""
+    if 0 < params.top_k < len(logits):
+        ids = logits.topk(params.top_k).indices.sort().values
+    else:
+        ids = torch.arange(len(logits), device=logits.device)
     if params.top_p < 1.0:
-        probs, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
-        outside = probs.cumsum(-1) - probs >= params.top_p  # mass before a token already reaches top_p
-        outside[..., 0] = False  # also where top_p is nothing in float32
-        logits = logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), float("-inf"))
-    return logits.softmax(-1)
+        ids = ids[_nucleus(logits[ids] if len(ids) < len(logits) else logits, params.top_p)]
+    return torch.zeros_like(logits).scatter_(0, ids, logits[ids].softmax(-1))
+
+
+def _nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """The fewest ids whose probability reaches top_p, the likeliest first and of equals the lowest.
+
+    A sort of all puts the likely ones first, in this order: it is made only where their mass is short.
+    """
+    probs = logits.softmax(-1)
+    for floor in (UNLIKELY * probs.amax(), -1.0):
+        ids = (probs > floor).nonzero()[:, 0]
+        likely, order = probs[ids].sort(descending=True, stable=True)
+        count = 1 + int((likely.cumsum(0, dtype=torch.float64) < top_p).sum())  # all that begin below top_p
+        if count <= len(ids):
+            break
+    return ids[order[:count]]
 
 
 def sample(probs: Tensor, generator: torch.Generator) -> int:
-    """Draw one token id from probs (float32 [V] on the host) with the user's own generator."""
-    return int(torch.multinomial(probs, 1, generator=generator))
+    """Draw one token id from weights (float32 [V] on the host) with the user's own generator: where one float64 falls
+    in their running sum."""
+    mass = probs.cumsum(0, dtype=torch.float64)
+    total = float(mass[-1])
+    point = float(torch.rand((), dtype=torch.float64, generator=generator)) * total
+    return int(torch.searchsorted(mass, min(point, math.nextafter(total, 0.0)), right=True))
 
 
 def accept(
     draft_tokens: Sequence[Sequence[int]],
-    target: Sequence[Sequence[int] | Tensor],
+    target: Sequence[Verdicts],
     *,
     active: Sequence[bool],
     draft_probs: Sequence[Tensor | None],
@@ -106,8 +143,8 @@ def accept(
 
     Args:
         draft_tokens: per user its drafted d_1..d_k; k may differ, and be 0.
-        target: per user what the target says after pending, d_1, ..., d_k: at least k+1 argmax ids (greedy), or float32
-            [>= k+1, V] distributions p on the host (sampling).
+        target: per user what the target says after pending, d_1, ..., d_k: at least k+1 argmax ids (greedy), or
+            distributions p, float32 [V] on the host (sampling). Those after a rejected draft are not looked at.
         active: users who have not ended; the others are not looked at and draw nothing from their generators.
         draft_probs: per user the q that its tokens were sampled from, float32 [k, V] on the host; None is one-hot.
         generators: one per user; greedy judging draws nothing.
@@ -117,16 +154,16 @@ def accept(
     """
     counts, next_tokens = [], []
     for user, drafted in enumerate(draft_tokens):
-        verdicts = target[user]
+        verdicts: Any = target[user]  # of one kind
         if not active[user]:
             accepted, next_token = 0, 0
-        elif isinstance(verdicts, Tensor):
+        elif isinstance(verdicts[0], Tensor):
             accepted, next_token = _accept_sampled(drafted, draft_probs[user], verdicts, generators[user])
         else:
             accepted, next_token = _accept_greedy(drafted, verdicts)
         counts.append(accepted)
         next_tokens.append(next_token)
-    return Acceptance(counts, next_tokens)
+    return Acceptance(counts, next_tokens, target)
 
 
 def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int, int]:
@@ -135,7 +172,9 @@ def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int,
     return accepted, int(choices[accepted])
 
 
-def _accept_sampled(drafted: Sequence[int], q: Tensor | None, p: Tensor, generator: torch.Generator) -> tuple[int, int]:
+def _accept_sampled(
+    drafted: Sequence[int], q: Tensor | None, p: Sequence[Tensor] | Tensor, generator: torch.Generator
+) -> tuple[int, int]:
     """Speculative sampling (Leviathan et al. 2023, algorithm 1; Chen et al. 2023, theorem 1).
 
     Accept d_j ~ q with probability min(1, p(d_j) / q(d_j)); at the first rejection emit a sample of norm(max(p - q,
@@ -144,7 +183,7 @@ def _accept_sampled(drafted: Sequence[int], q: Tensor | None, p: Tensor, generat
     """
     for j, token in enumerate(drafted):
         q_token = 1.0 if q is None else float(q[j, token])
-        if float(torch.rand((), dtype=torch.float64, generator=generator)) * q_token < float(p[j, token]):
+        if float(torch.rand((), dtype=torch.float64, generator=generator)) * q_token < float(p[j][token]):
             continue
         if q is None:  # one-hot q: what is left of p is p without the token
             leftover = p[j].clone()

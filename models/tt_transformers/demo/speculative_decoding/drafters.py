@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind
+from models.tt_transformers.demo.speculative_decoding.processors import Chooser
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
 
 if TYPE_CHECKING:
@@ -35,22 +36,24 @@ class DraftRequest:
     # Per user everything committed, the pending token (which the target has not cached) last. To be read, not kept.
     contexts: Sequence[Sequence[int]]
     counts: Sequence[int]  # up to how many tokens to draft for each user (0: none wanted; the user may have ended)
-    sampling: SamplingParams = SamplingParams()  # not greedy: draw from q = to_probabilities(logits, sampling)
+    sampling: SamplingParams = SamplingParams()  # not greedy: q is made as p is, by choose()
+    choosers: Sequence[Chooser] = ()  # the users' own, as the target's rows are read; (): by `sampling` alone
     generators: Sequence[torch.Generator] = ()  # the users' own
     min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
     vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
     active: Sequence[bool] = ()  # who has not ended
-    # Who may verify in the same go (Draft.choices); None: nobody, as other drafts or more rows are to be verified too.
-    judge: ModelRunner | None = None
+    judge: ModelRunner | None = None  # who may verify in the same go (Draft.choices); None: nobody, because
+    unjudged: str = "other rows are verified as well"
 
     @property
     def argmax_only(self) -> bool:
         """Whether choose() needs no more than argmax ids."""
-        return self.sampling.greedy and self.min_probability == 0.0
+        by_ids = all(chooser.by_ids for chooser in self.choosers) if self.choosers else self.sampling.greedy
+        return by_ids and self.min_probability == 0.0
 
-    def choose(self, user: int, row: Tensor) -> tuple[int | None, Tensor | None]:
-        """The user's next drafted token and the q [V] it was drawn from (None if greedy); no token where q is unsure.
-        `row`: logits [V] of the draft's output layer, or an argmax id.
+    def choose(self, user: int, row: Tensor, drafted: Sequence[int] = ()) -> tuple[int | None, Tensor | None]:
+        """The user's next token after `drafted` and the q [V] it was drawn from (None if greedy); no token where q is
+        unsure, or nothing is left of it. `row`: logits [V] of the draft's output layer, or an argmax id.
 
         Whether to go on is asked of q's largest entry BEFORE drawing: to drop a token for its own small q after drawing
         it would leave a proposal that is no longer q, and the emitted law would not be the target's.
@@ -59,11 +62,15 @@ class DraftRequest:
             return (int(row) if self.vocab_size is None or int(row) < self.vocab_size else None), None
         if self.vocab_size is not None:  # cut, or filled up
             row = F.pad(row, (0, self.vocab_size - len(row)), value=float("-inf"))
+        chooser = self.choosers[user] if self.choosers else Chooser(self.sampling)
+        made = chooser.row(row, [*self.contexts[user], *drafted])
+        if made is None:
+            return None, None
         if self.sampling.greedy:
-            unsure = self.min_probability > 0.0 and float(row.float().softmax(-1).max()) < self.min_probability
-            return (None, None) if unsure else (int(row.argmax()), None)
-        q = to_probabilities(row, self.sampling).cpu()
-        return (None, None) if float(q.max()) < self.min_probability else (sample(q, self.generators[user]), q)
+            unsure = self.min_probability > 0.0 and float(made.softmax(-1).max()) < self.min_probability
+            return (None, None) if unsure else (int(made.argmax()), None)
+        unsure = float(made.max()) < self.min_probability
+        return (None, None) if unsure else (sample(made, self.generators[user]), made)
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class ModelDrafter(Drafter):
         catch_up = max([0, *(len(gap) - USUAL_GAP for gap in gaps.values())])
         while gaps:
             for user, row in self._feed(gaps, len(tokens), request.argmax_only).items():
-                token, q = request.choose(user, row)
+                token, q = request.choose(user, row, tokens[user])
                 if token is not None:
                     tokens[user].append(token)
                     gaps[user] = [token]

@@ -14,7 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.tt_transformers.demo.speculative_decoding.sequences import Decode, FinishReason, Origin, SequenceState
+from models.tt_transformers.demo.speculative_decoding.sequences import (
+    Decode,
+    FinishReason,
+    Origin,
+    SequenceState,
+    TokenLogprob,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,7 @@ class GenerationResult:
     ttft_ns: int  # from the call to the first emitted token, with every prefill in it
     target_ttft_ns: int  # the target's prefill alone
     emitted_ns: list[int]  # when each token was emitted, on the generation's clock
+    logprobs: list[TokenLogprob | None] = field(default_factory=list)  # per token; None where they were not asked for
     rounds: list[RoundRecord] = field(default_factory=list)  # none for plain decoding
     step_ns: list[int] = field(default_factory=list)  # plain decoding only: of each decode step
 
@@ -74,6 +81,7 @@ class GenerationResult:
             sources=sequence.sources,
             ttft_ns=sequence.emitted_ns[0],
             emitted_ns=sequence.emitted_ns,
+            logprobs=sequence.logprobs,
             **measured,
         )
 

@@ -22,6 +22,14 @@ FinishReason = Literal["eos", "stop_string", "length", "max_seq_len"]
 MAX_NEW_TOKENS = 128  # where nobody says how many
 
 
+@dataclass(frozen=True)
+class TokenLogprob:
+    """What the target thought of an emitted token: natural logarithms under the distribution it was chosen from."""
+
+    logprob: float
+    best: tuple[tuple[int, float], ...]  # the likeliest ids there, as many as were asked for
+
+
 @dataclass(frozen=True, kw_only=True)
 class StopConditions:
     """When a sequence ends. If several hold at one token, a stop token beats a stop string beats the limits."""
@@ -66,6 +74,7 @@ class GenerationRequest:
     stops: Sequence[StopConditions] | None = None  # each prompt's own, in place of the three above
     seeds: Sequence[int] | None = None  # of the users' random generators, one per prompt; None: the sampling's + user
     reuse: bool = False  # what the last generation cached of the prompts' beginnings is not computed again
+    logprobs: int | None = None  # 0 to 100: tell each token's log-probability, and so many of the best there
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", inputs.prompts(self.prompts))
@@ -73,6 +82,8 @@ class GenerationRequest:
         for name in ("stop_token_ids", "seeds"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, inputs.whole_numbers(given, name))
+        if self.logprobs is not None and not 0 <= inputs.whole_number(self.logprobs, "logprobs") <= 100:
+            raise BadInput(f"logprobs {self.logprobs} is not in 0..100; None asks for no log-probabilities")
         if not all(0 <= seed < 2**63 for seed in self.seeds or ()):
             raise BadInput(f"seeds is {self.seeds}; give whole numbers from 0 to 2**63 - 1")
         if not isinstance(self.reuse, bool):
@@ -127,6 +138,7 @@ class SequenceState:
     origins: list[Origin] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     emitted_ns: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob | None] = field(default_factory=list)  # None: not asked for
     finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
@@ -156,7 +168,7 @@ class SequenceState:
             return 0
         return min(self.stop.max_new_tokens - len(self.origins), self.stop.max_seq_len - len(self.tokens))
 
-    def commit(self, token: int, origin: Origin, source: str, now_ns: int) -> None:
+    def commit(self, token: int, origin: Origin, source: str, now_ns: int, logprob: TokenLogprob | None = None) -> None:
         """Append one token, and end the sequence if it says so; callers stop at `finished`: nothing comes after it."""
         if self.finished:
             raise RuntimeError("a token was committed to a finished sequence")
@@ -164,6 +176,7 @@ class SequenceState:
         self.origins.append(origin)
         self.sources.append(source)
         self.emitted_ns.append(now_ns)
+        self.logprobs.append(logprob)
         if token in self.stop.stop_token_ids:
             self.finish_reason = "eos"
         elif self.stop.completes_stop_string(self.tokens, len(self.prompt)):
@@ -176,7 +189,7 @@ class SequenceState:
     def cut(self, emitted: int) -> None:
         """Forget all emitted tokens but the first so many."""
         del self.tokens[len(self.prompt) + emitted :]
-        for kept in (self.origins, self.sources, self.emitted_ns):
+        for kept in (self.origins, self.sources, self.emitted_ns, self.logprobs):
             del kept[emitted:]
         self.finish_reason = None
 

@@ -10,29 +10,23 @@ pending one); whatever lies beyond is garbage that nothing reads.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import (
-    Acceptance,
-    SamplingParams,
-    accept,
-    sample,
-    to_probabilities,
-)
+from models.tt_transformers.demo.speculative_decoding.acceptance import Acceptance, SamplingParams, Verdicts, accept
+from models.tt_transformers.demo.speculative_decoding.batch import Batch, TokenEvent
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, check_fit, of_last
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundRecord
+from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
+from models.tt_transformers.demo.speculative_decoding.processors import chooser_of, processors_of
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, RunClock, check_prompts, turns_of
 from models.tt_transformers.demo.speculative_decoding.sequences import (
     GenerationRequest,
-    Origin,
-    SequenceState,
     StopConditions,
     decoder,
 )
@@ -42,55 +36,6 @@ if TYPE_CHECKING:
 
 Prompts = Sequence[Sequence[int] | str]
 OnToken = Callable[["TokenEvent"], None]
-Records = list[RoundRecord | None]  # of one round, per user; None for a user who had ended
-
-
-@dataclass(frozen=True)
-class TokenEvent:
-    """One emitted token: whose, which, where it came from, and which drafter proposed it ("": none did)."""
-
-    user: int
-    token: int
-    origin: Origin
-    source: str
-
-
-@dataclass
-class Batch:
-    """The state of a generation: a sequence per user, the users' random generators, the records of past rounds."""
-
-    sequences: list[SequenceState]
-    generators: list[torch.Generator]
-    clock: RunClock
-    reuse: bool = False
-    kept: list[int] = field(default_factory=list)  # per user how many first tokens of the prompt were cached already
-    target_ttft_ns: int = 0
-    rounds: list[Records] = field(default_factory=list)
-
-    def commit_round(self, draft: Draft, acceptance: Acceptance, now_ns: int) -> tuple[list[TokenEvent], Records]:
-        """Append what stands, in order, until a stop; and count what was committed (the caller fills in the times)."""
-        events: list[TokenEvent] = []
-        records: Records = []
-        shared: dict[str, Any] = {"index": len(self.rounds), "tokens_per_user": 1 + max(map(len, draft.tokens))}
-        for user, sequence in enumerate(self.sequences):
-            if sequence.finished:
-                records.append(None)
-                continue
-            tokens, accepted = draft.tokens[user], acceptance.accepted_counts[user]
-            own: Origin = "plain" if not tokens else "bonus" if accepted == len(tokens) else "recovered"
-            standing = [TokenEvent(user, tokens[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
-            emitted, drafted = 0, len(tokens)
-            for event in [*standing, TokenEvent(user, acceptance.next_tokens[user], own, "")]:
-                sequence.commit(event.token, event.origin, event.source, now_ns)
-                events.append(event)
-                emitted += 1
-                if sequence.finished:
-                    break
-            if emitted <= accepted:  # the stop fell on a drafted token: what was drafted after it counts for nothing
-                drafted = accepted = emitted
-            source = draft.sources[user][0] if tokens else ""
-            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, source=source, **shared))
-        return events, records
 
 
 class SpeculativeGenerator:
@@ -102,6 +47,8 @@ class SpeculativeGenerator:
         num_draft_tokens: K, 0 to 31; shorthand for lookahead=FixedLookahead(K).
         lookahead: chooses K round by round instead.
         sampling: greedy by default. Both the target's p and the drafter's q are made with it.
+        processors: of logits (processors.py; transformers' own as they are), after those that the target's
+            generation_config asks for. p and q pass through them, each row with the history that it has.
         verify_width: every verify runs at least this many rows per user (pending, drafts, then repeats that nobody
             reads). With K + 1, and plain decoding as wide, both use the same kernels, and even low precision gives the
             same tokens (TorchModelRunner: opened `exact`); it costs the widest verify in every round.
@@ -118,6 +65,7 @@ class SpeculativeGenerator:
         num_draft_tokens: int = 4,
         lookahead: Lookahead | None = None,
         sampling: SamplingParams = SamplingParams(),
+        processors: object = (),
         verify_width: int = 1,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
@@ -132,6 +80,9 @@ class SpeculativeGenerator:
         self.verify_width = whole_number(verify_width, "verify_width")
         self.target, self.drafter, self.sampling, self.tokenizer = target, drafter, sampling, tokenizer
         self._decode = decoder(tokenizer) if tokenizer else None
+        self._processors = processors_of(target, processors)
+        # What decides upon the tokens, as PlainDecoder takes it.
+        self.how: dict[str, Any] = {"sampling": sampling, "processors": processors, "width": self.verify_width}
         self.lookahead = lookahead or FixedLookahead(num_draft_tokens if drafter is not None else 0)
         if ignored := getattr(target, "ignored_settings", None):
             warnings.warn(f"{target.name}'s generation_config sets {ignored}, which is ignored here", stacklevel=2)
@@ -149,8 +100,9 @@ class SpeculativeGenerator:
 
     def undrafted(self) -> "SpeculativeGenerator":
         """The same loop with nothing drafted: what it costs beside plain decoding is the loop's own."""
-        width: dict[str, Any] = {"verify_width": self.verify_width, "tokenizer": self.tokenizer}
-        return SpeculativeGenerator(self.target, num_draft_tokens=0, sampling=self.sampling, **width)
+        how: dict[str, Any] = {"verify_width": self.verify_width, "tokenizer": self.tokenizer}
+        how |= {"sampling": self.sampling, "processors": self.how["processors"]}
+        return SpeculativeGenerator(self.target, num_draft_tokens=0, **how)
 
     def generate(
         self, request: GenerationRequest | Prompts, *, on_token: OnToken | None = None, **options: Any
@@ -209,20 +161,18 @@ class SpeculativeGenerator:
             prompts = [sequence.prompt for sequence in batch.sequences]
             batch.kept = self._cached(batch)
             prefilled = self.target.prefill(prompts, features=self._layers, **of_last(batch.kept))
-            if self.sampling.greedy:
-                first = prefilled.values.argmax(-1).tolist()
-            else:
-                probs = to_probabilities(prefilled.values, self.sampling).cpu()
-                first = [sample(row, generator) for row, generator in zip(probs, batch.generators, strict=True)]
+            rows = [
+                chooser.rows(row[None], prompt)
+                for chooser, row, prompt in zip(batch.choosers, prefilled.values, prompts, strict=True)
+            ]
+            first = [row.choose(0, generator) for row, generator in zip(rows, batch.generators, strict=True)]
             batch.target_ttft_ns = batch.clock.now(self.target)
             if self.drafter is not None:
                 self.drafter.start(prompts, prefilled.features, **of_last(batch.kept))
             self.lookahead.start(len(prompts))
             self._last = batch
             now = batch.clock.now(self.target)
-            for sequence, token in zip(batch.sequences, first, strict=True):
-                sequence.commit(token, "prefill", "", now)
-            return [TokenEvent(user, token, "prefill", "") for user, token in enumerate(first)]
+            return [batch.commit(user, token, "prefill", "", (rows[user], 0), now) for user, token in enumerate(first)]
 
     def _cached(self, batch: Batch) -> list[int]:
         """Per user how many first tokens of the prompt the caches hold from the last generation, fewer than all."""
@@ -269,18 +219,20 @@ class SpeculativeGenerator:
             contexts=contexts,
             counts=counts,
             sampling=self.sampling,
+            choosers=batch.choosers,
             generators=batch.generators,
             min_probability=self.lookahead.min_probability,
             vocab_size=self.target.vocab_size,
             active=[not sequence.finished for sequence in batch.sequences],
-            judge=self.target if self.verify_width == 1 else None,
+            judge=self.target if self.verify_width == 1 and batch.by_ids else None,
+            **({} if batch.by_ids else {"unjudged": "logits are wanted, and a round in one go gives ids"}),
         )
         return self.drafter.propose(request)
 
     def verify_draft_tokens(self, batch: Batch, draft: Draft) -> Acceptance:
         """Run the pending token and all drafted ones through the target in ONE forward, unless that is done already,
         and judge every draft."""
-        target: Sequence[Sequence[int] | Tensor]
+        target: Sequence[Verdicts]
         target, features = (draft.choices, None) if draft.choices is not None else self._forward(batch, draft)
         active = [not sequence.finished for sequence in batch.sequences]
         acceptance = accept(draft.tokens, target, active=active, draft_probs=draft.probs, generators=batch.generators)
@@ -288,8 +240,8 @@ class SpeculativeGenerator:
             self.drafter.observe(acceptance.accepted_counts, features)
         return acceptance
 
-    def _forward(self, batch: Batch, draft: Draft) -> tuple[Sequence[Sequence[int] | Tensor], Sequence[Tensor] | None]:
-        """Per user the target's choices, or its p [K + 1, V], after the pending token and each draft; and features."""
+    def _forward(self, batch: Batch, draft: Draft) -> tuple[Sequence[Verdicts], Sequence[Tensor] | None]:
+        """Per user the target's choices, or its p, after the pending token and each draft; and features."""
         rows, positions = [], []
         for sequence, drafted in zip(batch.sequences, draft.tokens, strict=True):
             row = [sequence.tokens[-1], *drafted]
@@ -298,10 +250,16 @@ class SpeculativeGenerator:
             positions.append(IDLE if sequence.finished else sequence.pending_position)
         lengths = list(map(len, rows))
         tokens = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
-        greedy = self.sampling.greedy
-        verified = self.target.forward(tokens, positions, lengths=lengths, argmax_only=greedy, features=self._layers)
-        probs = verified.values.tolist() if greedy else list(to_probabilities(verified.values, self.sampling).cpu())
-        return probs, verified.features
+        by_ids = batch.by_ids
+        verified = self.target.forward(tokens, positions, lengths=lengths, argmax_only=by_ids, features=self._layers)
+        if by_ids:
+            return verified.values.tolist(), verified.features
+        users = zip(batch.choosers, verified.values, batch.sequences, draft.tokens, strict=True)
+        verdicts = [
+            chooser.rows(rows[: len(drafted) + 1], [*sequence.tokens, *drafted])
+            for chooser, rows, sequence, drafted in users
+        ]
+        return verdicts, verified.features
 
     def new_batch(self, request: GenerationRequest | Prompts, **options: Any) -> Batch:
         """Check the request (see generate()) and make its state; the clock starts here."""
@@ -312,8 +270,9 @@ class SpeculativeGenerator:
         sequences = asked.sequences(shared, self.tokenizer)
         check_prompts(self.target, [sequence.prompt for sequence in sequences])
         seeds = asked.seeds or range(self.sampling.seed, self.sampling.seed + len(sequences))
+        choosers = [chooser_of(sequence, self.sampling, self._processors) for sequence in sequences]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return Batch(sequences, generators, RunClock(), reuse=asked.reuse)
+        return Batch(sequences, choosers, generators, asked.logprobs, RunClock(), reuse=asked.reuse)
 
     def stop_conditions(self, *, stop_token_ids: Sequence[int] | None = None, **limits: Any) -> StopConditions:
         """When a sequence of this target ends; `limits`: max_new_tokens and stop_strings, as in GenerationRequest."""

@@ -53,6 +53,8 @@ def parser() -> Parser:
     usual = "fixed for pairs of two Llamas and where K is given, else auto"
     add("--lookahead", choices=LOOKAHEADS, help=f"{how} (default: {usual})")
     add("--batch-size", type=count, default=1, metavar="B", help="prompts generated together (default: 1)")
+    best = "tell each token's log-probability in the JSON, and the N best there (0 to 100)"
+    add("--logprobs", type=number(int, 0, 100), metavar="N", help=best)
     add("--temperature", type=real, default=0.0, help="0 is greedy (default); otherwise tokens are sampled")
     add("--top-k", type=whole, default=0, metavar="N", help="sample from the N likeliest; 0: all (default)")
     add("--top-p", type=real, default=1.0, metavar="P", help="sample from the likeliest P of mass (default: 1)")
@@ -61,6 +63,21 @@ def parser() -> Parser:
     add("--max-new-tokens", type=count, default=128, metavar="N", help="per prompt (default: 128)")
     add("--stop", action="append", default=[], metavar="TEXT", help="end at this text (may be repeated)")
     add("--seed", type=whole, default=0, help="of the random generators (default: 0)")
+
+    what = "over what the target's generation_config asks for; of drafted tokens too, each by what comes before it"
+    add = top.add_argument_group("logits processors", what).add_argument
+    penalty, share = number(float, -2, 2), number(float, 0, 1)
+    seen = "over 1: less of every token of prompt and text (0.01 to 100)"
+    add("--repetition-penalty", type=number(float, 0.01, 100), metavar="R", help=seen)
+    add("--presence-penalty", type=penalty, default=0.0, metavar="P", help="off every token of the text (-2 to 2)")
+    add("--frequency-penalty", type=penalty, default=0.0, metavar="P", help="... times how often (-2 to 2)")
+    add("--min-p", type=share, metavar="P", help="sample from tokens of P of the likeliest's probability or more")
+    add("--typical-p", type=number(float, 1e-6, 1), metavar="P", help="sample from the P of mass nearest the entropy")
+    add("--logit-bias", action="append", default=[], metavar="ID=BIAS", help="add to a token's logit (may be repeated)")
+    add("--bad-words", action="append", default=[], metavar="TEXT", help="never write it (may be repeated)")
+    add("--suppress-tokens", metavar="LIST", help="never write these ids, such as 2,16")
+    add("--min-new-tokens", type=whole, metavar="N", help="no stop token before so many")
+    add("--no-repeat-ngram-size", type=whole, metavar="N", help="no N tokens come twice; 0: they may")
 
     add = top.add_argument_group("prompts").add_argument
     add("--prompts", metavar="FILE", help='JSON list of {"prompt": ..., "category": ...} (default: ten samples)')

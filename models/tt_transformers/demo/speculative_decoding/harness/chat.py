@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from models.tt_transformers.demo.speculative_decoding.batch import Batch
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import parser
@@ -18,7 +19,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.opening import ope
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt, rendered
 from models.tt_transformers.demo.speculative_decoding.metrics import acceptance_rate
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import Batch, SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar
 
+from models.tt_transformers.demo.speculative_decoding.batch import TokenEvent
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, Game, play
@@ -15,9 +16,10 @@ from models.tt_transformers.demo.speculative_decoding.harness.prompts import Tok
 from models.tt_transformers.demo.speculative_decoding.harness.segments import Segment
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, Repetition
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
+from models.tt_transformers.demo.speculative_decoding.processors import Chooser
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator, TokenEvent
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 # The largest gap between the target's two best logits at which forwards of different width may choose differently:
 # torch's bfloat16 rounds by the width. A decode on Tenstorrent computes a row alike in any company.
@@ -37,8 +39,7 @@ def plain_arm(generator: SpeculativeGenerator, options: RunOptions) -> Arm[Gener
     def decode(batch: Sequence[TokenizedPrompt], limit: int, on_token: OnToken | None) -> list[GenerationResult]:
         prompts = [prompt.token_ids for prompt in batch]
         stop = generator.stop_conditions(max_new_tokens=limit, stop_strings=options.stop_strings)
-        how: dict[str, Any] = {"sampling": generator.sampling, "width": generator.verify_width}
-        return decode_plainly(generator.target, prompts, stop=stop, **how)
+        return decode_plainly(generator.target, prompts, stop=stop, **generator.how)
 
     return decode
 
@@ -83,15 +84,15 @@ class PromptComparison:
     def repetition(self) -> Repetition:
         return Repetition.of(self.tokens, self.request.token_ids)
 
-    def measure_gap(self, target: ModelRunner) -> None:
+    def measure_gap(self, target: ModelRunner, chooser: Chooser = Chooser()) -> None:
         """How near a tie it was where the arms part, if they do: by how much the target's best next token wins."""
         if (index := self.first_divergence) is not None:
-            self.divergence_gap = top2_gap(target, [*self.request.token_ids, *self.tokens[:index]])
+            self.divergence_gap = top2_gap(target, [*self.request.token_ids, *self.tokens[:index]], chooser)
 
 
-def top2_gap(target: ModelRunner, context: Sequence[int]) -> float:
-    """By how much the target's best next token wins."""
-    best = target.prefill([context]).values[0].float().topk(2).values
+def top2_gap(target: ModelRunner, context: Sequence[int], chooser: Chooser = Chooser()) -> float:
+    """By how much the target's best next token wins, once processed."""
+    best = chooser.rows(target.prefill([context]).values, context).processed(0).topk(2).values
     return float(best[0] - best[1])
 
 
@@ -177,7 +178,8 @@ class Comparison:
     ) -> Game:
         prompts, stops = [prompt.token_ids for prompt in batch], self.options.stop_strings
         plainly = self.bench.plain if self.options.with_baseline else None
-        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, stop_strings=stops)
+        how: dict[str, Any] = {"stop_strings": stops, "logprobs": self.options.logprobs}
+        request = GenerationRequest(prompts=prompts, max_new_tokens=limit, **how)
         return play(generator, request, plainly=plainly, number=number, on_token=on_token)
 
     def _compared(
@@ -199,7 +201,9 @@ class Comparison:
             plain,
             min(parted, default=None),
         )
-        compared.measure_gap(self.bench.target)
+        limit, prompt = self.options.max_new_tokens, compared.request.token_ids
+        (chooser,) = self._generators[0].new_batch([prompt], max_new_tokens=limit).choosers
+        compared.measure_gap(self.bench.target, chooser)
         return compared
 
     @property

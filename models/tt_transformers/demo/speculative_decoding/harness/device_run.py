@@ -14,7 +14,7 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.benchmark_data import judged_figures, save_benchmark_data
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, Comparison, OnToken, plain_arm
-from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
+from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, chosen_with, open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
@@ -59,7 +59,7 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
         record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
         record["own_plain_tokens"] = [result.tokens for result in own]
-        if options.sampling.greedy and any(len(one.baseline[0].tokens) > 1 for one in compared):
+        if not bench.wants_logits and any(len(one.baseline[0].tokens) > 1 for one in compared):
             prompts = [one.request.token_ids for one in compared]
             forced = teacher_forced(bench.target, prompts, [one.baseline[0].tokens for one in compared], width=width)
             record["teacher_forced"] = {**asdict(forced), "problem": forced.problem}
@@ -150,9 +150,11 @@ def run_baseline(mesh_device: Any, options: RunOptions) -> list[tuple[TokenizedP
     """
     traced = not slow_dispatch() if options.enable_trace is None else options.enable_trace
     size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
+    processors, wants_logits = chosen_with(options)
     stock = open_stock(mesh_device, options.target, optimizations=options.dtype, enable_trace=traced, **size)
     with closing(stock):
-        stock.warmup([1], argmax_only=options.sampling.greedy)
+        stock.processors = processors
+        stock.warmup([1], argmax_only=not wants_logits)
         requests = tokenized(options.prompts, stock.tokenizer, max_seq_len=options.max_seq_len)
         limits: dict[str, Any] = {"max_new_tokens": options.max_new_tokens, "max_seq_len": options.max_seq_len}
         stop = StopConditions(**limits, stop_token_ids=stock.eos_token_ids, decode=decoder(stock.tokenizer))

@@ -16,6 +16,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, M
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
+from models.tt_transformers.demo.speculative_decoding.harness.processing import wants_logits as _wants_logits
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
@@ -40,12 +41,14 @@ class Bench:
     draft: Drafter | None  # that a draft model, a head or a feature draft makes
     draft_load: ModelLoad | None  # what it cost
     ignored_settings: dict[str, Any]  # of the target's generation_config what no arm does, by name
+    processing: dict[str, Any]  # the settings of all logits processors, by name
+    wants_logits: bool  # whether argmax ids do not do: tokens are sampled or processed
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
         lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
         if isinstance(lookahead, AutoLookahead):
-            lookahead.calibrate(self.target, users=options.batch_size, argmax_only=options.sampling.greedy)
+            lookahead.calibrate(self.target, users=options.batch_size, argmax_only=not self.wants_logits)
         drafter = self.draft  # opened, as the options want one
         if options.num_draft_tokens == 0:
             drafter = None
@@ -109,6 +112,7 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         return runner
 
     tokenizer, kept = _looked_into(options)
+    chosen_with(options)  # refuses before weights are loaded
     draft: Drafter | None = None
     draft_load: ModelLoad | None = None
     with ExitStack() as opened:
@@ -127,16 +131,40 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         elif options.draft is not None:
             runner = opened_runner(options.draft, kept)
             draft, draft_load = ModelDrafter(runner), runner.load
-        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=options.sampling.greedy)
+        processors, wants_logits = chosen_with(options, model=target.model)
+        by_ids = not wants_logits and options.logprobs is None
+        target.warmup(range(1, options.num_draft_tokens + 2), argmax_only=by_ids)
         plain = TorchModelRunner(target.model, name=options.target, **size | {"prove": False})
         opened.callback(plain.close)
         ignored, target.ignored_settings = _ignored_settings(options, target.model), {}  # said here, once for all arms
-        yield Bench(target, plain, tokenizer, draft, draft_load, ignored)
+        target.processors = plain.processors = processors
+        yield Bench(target, plain, tokenizer, draft, draft_load, ignored, named(processors), wants_logits)
+
+
+def chosen_with(options: RunOptions, *, model: PreTrainedModel | None = None) -> tuple[list[Any], bool]:
+    """The logits processors of all arms: of the target's generation_config (the loaded model's, or else its file), but
+    for what the options say; and whether they, or sampling, want logits. BadInput if one cannot be."""
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
+    from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
+
+    config = loading.config_of(options.target)
+    tokenizer = loading.load_tokenizer(options.target) if options.processing.bad_words else None
+    given = options.processing.settings(tokenizer, config.vocab_size)
+    own = loading.generation_config_of(options.target) if model is None else model.generation_config
+    settings = GenerationSettings.of(own, config, **given)
+    processors: list[Any] = [settings, options.processing.penalties]
+    return processors, _wants_logits(processors, options.sampling)
+
+
+def named(processors: Sequence[Any]) -> dict[str, Any]:
+    """chosen_with()'s, as the record names them."""
+    settings, penalties = processors
+    return {**settings.named, **{f"{name}_penalty": value for name, value in asdict(penalties).items() if value}}
 
 
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
-    """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong with models,
-    drafts and prompts, as far as it shows before any weights are loaded."""
+    """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong
+    with models, drafts and prompts, as far as it shows before any weights are loaded."""
     from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec, head_config
     from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
@@ -179,6 +207,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
     from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
     from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
 
+    processors, wants_logits = chosen_with(options)
     lookahead = make_lookahead(options.lookahead, options.num_draft_tokens)
     sits_out = options.drafter == "hybrid" or isinstance(lookahead, AutoLookahead)
     catch_up = max(2, min(WIDE_CATCH_UP, TILE_ROWS // options.batch_size)) if sits_out else 2
@@ -186,12 +215,12 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         options.target,
         options.draft,
         num_draft_tokens=lookahead.choices if isinstance(lookahead, AutoLookahead) else (0, options.num_draft_tokens),
-        sampling=not options.sampling.greedy,
+        sampling=wants_logits,
         confidence_stop=lookahead.min_probability > 0.0,
         draft_head_token_ids=_head_token_ids(options),
         catch_up=catch_up,
     )
-    if logits_too:
+    if logits_too or options.logprobs is not None:
         requests[0] = replace(requests[0], logits=True)
     with ExitStack() as opened:
         if mesh_device is None:
@@ -203,7 +232,9 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
             opened.callback(runner.close)
         target, *drafts = runners
         drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options))
+        target.processors = processors
+        ignored = _ignored_settings(options)
+        yield Bench(target, target, target.tokenizer, drafter, load, ignored, named(processors), wants_logits)
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.harness import prompts as 
 from models.tt_transformers.demo.speculative_decoding.harness.arguments import DEFAULT_K, DEFAULT_SEQ_LEN, PRECISIONS
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
 from models.tt_transformers.demo.speculative_decoding.harness.pairs import PAIRS, named_pair
+from models.tt_transformers.demo.speculative_decoding.harness.processing import Processing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import EMBEDDED
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
@@ -59,6 +60,8 @@ class RunOptions:
     batch_size: int = 1  # prompts generated together
     exact: bool = False  # both arms run every forward K + 1 rows wide
     sampling: SamplingParams = SamplingParams()
+    processing: Processing = Processing()
+    logprobs: int | None = None  # tell each token's log-probability, and so many of the best
     max_new_tokens: int = 128
     max_seq_len: int = DEFAULT_SEQ_LEN
     stop_strings: tuple[str, ...] = ()
@@ -112,6 +115,8 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         num_repeats=arguments.repeat,
         with_baseline=not arguments.no_baseline,
         prove=not arguments.no_proof,
+        processing=Processing.of(arguments),
+        logprobs=arguments.logprobs,
         sampling=SamplingParams(**{name: given[name] for name in ("temperature", "top_k", "top_p", "seed")}),
     )
 

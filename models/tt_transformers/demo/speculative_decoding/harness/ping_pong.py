@@ -13,18 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.tt_transformers.demo.speculative_decoding.batch import Batch, Records, TokenEvent
 from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Segment, Timed
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import (
-    Batch,
-    OnToken,
-    Records,
-    SpeculativeGenerator,
-    TokenEvent,
-)
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import OnToken, SpeculativeGenerator
 
 SEGMENT = 16
 
@@ -99,10 +94,11 @@ def _begun(generator: SpeculativeGenerator, batch: Batch, plainly: ModelRunner) 
     """Plain decoding of the batch's prompts, under its conditions and with its seeds, after their first tokens."""
     sequences = [SequenceState(prompt=list(s.prompt), stop=s.stop) for s in batch.sequences]
     seeds = [generator.initial_seed() for generator in batch.generators]
-    how: dict[str, Any] = {"sampling": generator.sampling, "seeds": seeds, "width": generator.verify_width}
+    how: dict[str, Any] = generator.how | {"seeds": seeds, "logprobs": batch.logprobs}
     plain = PlainDecoder(plainly, sequences, **how)
     if plainly is generator.target:  # which was prefilled just now
-        plain.begin([s.tokens[-1] for s in batch.sequences], batch.target_ttft_ns)
+        first = [s.tokens[-1] for s in batch.sequences], [s.logprobs[-1] for s in batch.sequences]
+        plain.begin(*first, batch.target_ttft_ns)
     else:
         plain.prefill()
     return plain
@@ -166,12 +162,12 @@ def _agree(generator: SpeculativeGenerator, plain: PlainDecoder, batch: Batch) -
     for user, (ours, theirs) in enumerate(zip(batch.sequences, plain.sequences, strict=True)):
         both = enumerate(zip(ours.emitted, theirs.emitted))
         if (index := next((i for i, (one, other) in both if one != other), None)) is not None:
-            token = theirs.emitted[index]
+            token, told = theirs.emitted[index], theirs.logprobs[index]
             parted.append((user, index))
             for sequence in (ours, theirs):
                 at_ns = sequence.emitted_ns[index]
                 sequence.cut(index)
-                sequence.commit(token, "plain", "", at_ns)
+                sequence.commit(token, "plain", "", at_ns, told)
     if parted:
         with batch.clock.paused():
             generator.resume(batch)

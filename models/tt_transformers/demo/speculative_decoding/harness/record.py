@@ -90,6 +90,7 @@ def _prompt_record(compared: PromptComparison, clock: _Clock) -> dict[str, Any]:
         "accepted": first.accepted,
         "accepted_per_position": metrics.accepted_per_position(first.rounds),
         **_acceptance(first.rounds),
+        **({} if first.logprobs[0] is None else {"logprobs": [asdict(told) for told in first.logprobs if told]}),
         "drafted_per_round": [r.drafted for r in first.rounds],
         "accepted_per_round": [r.accepted for r in first.rounds],
     }
@@ -200,6 +201,7 @@ def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
     """The record with what opening the models cost, what the draft reads of the target, which of the target's settings
     no arm follows, and provenance()."""
     opened = {"models": bench.loads, "feature_layers": list(bench.feature_layers)}
+    opened["processing"] = bench.processing
     return record | opened | {"ignored_generation_settings": bench.ignored_settings} | provenance()
 
 

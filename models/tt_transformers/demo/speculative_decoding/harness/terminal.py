@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from models.tt_transformers.demo.speculative_decoding.batch import TokenEvent
 from models.tt_transformers.demo.speculative_decoding.harness.command import one_line, shown
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
-from models.tt_transformers.demo.speculative_decoding.speculative_generator import TokenEvent
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -100,7 +100,7 @@ class FeatureDrafter(Drafter):
                     hidden = self._catch_up(user, context)
                 else:
                     hidden = self._head.layer(hidden, drafted[-1:], user.cached + len(drafted) - 1, user.write)
-                token, q = request.choose(index, self._head.logits(hidden))
+                token, q = request.choose(index, self._head.logits(hidden), drafted)
                 if token is None:
                     break
                 drafted.append(token)

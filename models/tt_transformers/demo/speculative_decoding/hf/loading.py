@@ -31,13 +31,11 @@ from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad
 GENERATION = "generation_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LEAST = {"max_position_embeddings": 2, "num_hidden_layers": 1, "vocab_size": 1}  # in a config.json
-# Settings by which transformers' greedy generate writes another text -> the value at which they do nothing.
+# Settings by which transformers' greedy generate writes another text, and which are no logits processors (of those see
+# generation_settings.py) -> the value at which they do nothing.
 CHANGING: dict[str, Any] = {
-    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale", "num_beams"), 1),
-    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length", "min_new_tokens"), 0),
-    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias", "force_words_ids")),
-    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty", "constraints")),
-    **dict.fromkeys(("watermarking_config", "penalty_alpha", "dola_layers", "stop_strings", "max_time")),
+    **dict.fromkeys(("guidance_scale", "num_beams"), 1),
+    **dict.fromkeys(("force_words_ids", "constraints", "penalty_alpha", "dola_layers", "stop_strings", "max_time")),
 }
 
 
@@ -124,26 +122,36 @@ def _tokenizer(source: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def config_of(model_id: str) -> Any:
+    """The configuration of a model's text."""
+    with named_failures(model_id) as source:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+
+
 def known_positions(model_id: str) -> int | None:
     """How many positions the model's config says it knows; None where it does not, or cannot be read."""
     if model_id == EMBEDDED:
         return None  # more than any default, and its config is there only when it has been converted
     try:
-        with named_failures(model_id) as source:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+        known = getattr(config_of(model_id), "max_position_embeddings", None)
     except ModelUnavailable:
         return None  # loading it will say so
-    known = getattr(config, "max_position_embeddings", None)
     return known if isinstance(known, int) else None
 
 
 def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) -> dict[str, Any]:
-    """Those of a model's generation_config by which generate(do_sample=False) differs from always taking the best; with
-    the loaded model those of its config too."""
+    """Those of a model's generation_config that are in the way of decoding token by token; with the loaded model those
+    of its config too."""
     if model is not None:
         return settings_in_effect(model.generation_config)
     with named_failures(model_id) as source:
         return settings_in_effect(_generation_config(source))
+
+
+def generation_config_of(model_id: str) -> dict[str, Any]:
+    """What a model's generation_config.json holds, if there is one."""
+    with named_failures(model_id) as source:
+        return _generation_config(source)
 
 
 def _generation_config(source: str) -> dict[str, Any]:
@@ -157,7 +165,7 @@ def _generation_config(source: str) -> dict[str, Any]:
 
 
 def settings_in_effect(config: Any) -> dict[str, Any]:
-    """The settings of a GenerationConfig (or a dict; or None) that change what greedy decoding writes, by name."""
+    """The settings of a GenerationConfig (or a dict; or None) that make it another way to decode, by name."""
     settings = config.to_dict() if hasattr(config, "to_dict") else config or {}
     return {name: settings[name] for name, idle in CHANGING.items() if settings.get(name) not in (None, idle, [], {})}
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment, segments_of
+from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
 from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_in_effect
 from models.tt_transformers.demo.speculative_decoding.hf.packed_linear import PackedLinear
 from models.tt_transformers.demo.speculative_decoding.hf.proof import by_position, made_of
@@ -80,7 +81,9 @@ class TorchModelRunner:
         if eos_token_ids is None:  # as generate: a generation config without any knows of none
             eos_token_ids = (getattr(model, "generation_config", None) or config).eos_token_id
         self.eos_token_ids = frozenset([] if eos_token_ids is None else whole_numbers(eos_token_ids, "eos_token_ids"))
-        self.ignored_settings = settings_in_effect(getattr(model, "generation_config", None))
+        generation = getattr(model, "generation_config", None)
+        self.ignored_settings = settings_in_effect(generation)
+        self.processors: Sequence[object] = [GenerationSettings(generation, model.config)] if generation else []
         self.model, self.device, self.turns, self._opened = model, model.device, Turns(), made_of(model)
         self.load: ModelLoad | None = None
         self._head = None

@@ -36,9 +36,9 @@ class FusedDrafter(ModelDrafter):
         there is none."""
         k, judge = max(request.counts), request.judge
         if not request.argmax_only:
-            return "drafts are sampled, or end where the draft is unsure"
+            return "drafts are sampled or processed, or end where the draft is unsure"
         if not isinstance(judge, TTModelRunner):
-            return "other rows are verified as well"
+            return request.unjudged
         model = judge.model
         wider = [fused for width, fused in self.runner.rounds.items() if 0 < k <= width and fused.target is model]
         nearest = min(wider, key=lambda fused: fused.num_draft_tokens, default=None)

@@ -49,6 +49,7 @@ class TTModelRunner:
         eos = eos if isinstance(eos, (list, tuple)) else [eos]
         self.eos_token_ids = frozenset([*eos, *args.tokenizer.stop_tokens]) - {None}
         self.turns = Turns()
+        self.processors: Sequence[object] = ()  # of logits; who opens it knows the generation_config
         self.load: ModelLoad | None = None  # what opening it cost, if it was measured
         self._model: LoadedModel | None = model
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
