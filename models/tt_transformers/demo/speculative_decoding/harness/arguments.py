@@ -78,6 +78,8 @@ def parser() -> Parser:
     add("--suppress-tokens", metavar="LIST", help="never write these ids, such as 2,16")
     add("--min-new-tokens", type=whole, metavar="N", help="no stop token before so many")
     add("--no-repeat-ngram-size", type=whole, metavar="N", help="no N tokens come twice; 0: they may")
+    add("--json-schema", metavar="FILE", help="texts are JSON of this schema (needs llguidance)")
+    add("--regex", metavar="PATTERN", help="texts match this regular expression (needs llguidance)")
 
     add = top.add_argument_group("prompts").add_argument
     add("--prompts", metavar="FILE", help='JSON list of {"prompt": ..., "category": ...} (default: ten samples)')

@@ -18,10 +18,12 @@ from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.processing import wants_logits as _wants_logits
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.structured import Grammar
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
 if TYPE_CHECKING:
@@ -148,18 +150,25 @@ def chosen_with(options: RunOptions, *, model: PreTrainedModel | None = None) ->
     from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
 
     config = loading.config_of(options.target)
-    tokenizer = loading.load_tokenizer(options.target) if options.processing.bad_words else None
-    given = options.processing.settings(tokenizer, config.vocab_size)
+    asked = options.processing
+    tokenizer = loading.load_tokenizer(options.target) if asked.bad_words or asked.grammar else None
+    given = asked.settings(tokenizer, config.vocab_size)
     own = loading.generation_config_of(options.target) if model is None else model.generation_config
     settings = GenerationSettings.of(own, config, **given)
-    processors: list[Any] = [settings, options.processing.penalties]
+    processors: list[Any] = [settings, asked.penalties]
+    if asked.grammar and tokenizer is not None:
+        said = own if isinstance(own, dict) else own.to_dict()
+        ends = config.eos_token_id if said.get("eos_token_id") is None else said["eos_token_id"]
+        eos = whole_numbers(ends, "eos_token_id") if ends is not None else []
+        processors += [Grammar(asked.grammar, tokenizer, vocab_size=config.vocab_size, eos_token_ids=eos)]
     return processors, _wants_logits(processors, options.sampling)
 
 
 def named(processors: Sequence[Any]) -> dict[str, Any]:
     """chosen_with()'s, as the record names them."""
-    settings, penalties = processors
-    return {**settings.named, **{f"{name}_penalty": value for name, value in asdict(penalties).items() if value}}
+    settings, penalties, *grammar = processors
+    penalised = {f"{name}_penalty": value for name, value in asdict(penalties).items() if value}
+    return {**settings.named, **penalised, **({"grammar": grammar[0].source} if grammar else {})}
 
 
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:

@@ -26,7 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.embedded_model import E
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import mesh_name, mesh_shape, wanted_traces
 
 WIDEST_AUTOMATIC_K = 16  # of a lookahead that varies K, unless the user says how far it may go
-INPUTS = ("prompts", "draft_file", "draft_head_ids", "draft_head_text", "target", "draft", "assistant")
+INPUTS = ("prompts", "json_schema", "draft_file", "draft_head_ids", "draft_head_text", "target", "draft", "assistant")
 # Drafter -> what is said where it does not have what it needs.
 NEEDED = {
     "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup",

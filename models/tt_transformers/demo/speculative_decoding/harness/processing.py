@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of
 from models.tt_transformers.demo.speculative_decoding.processors import Penalties, chooser_of
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
+from models.tt_transformers.demo.speculative_decoding.structured import grammar_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +37,7 @@ class Processing:
     logit_bias: tuple[tuple[int, float], ...] = ()
     suppress_tokens: tuple[int, ...] = ()
     penalties: Penalties = Penalties()
+    grammar: str | None = None  # what every text must follow (structured.grammar_source)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Processing:
@@ -44,11 +48,20 @@ class Processing:
             raise BadInput(f"--min-new-tokens {fewest} is more than {limit}; lower it")
         if not all(word.strip() for word in given["bad_words"]):
             raise BadInput("--bad-words was given an empty text, which no token is; drop it")
+        if given["json_schema"] and given["regex"]:
+            raise BadInput("--json-schema and --regex were both given; give one")
+        grammar = None
+        if given["json_schema"]:
+            schema = json_of(given["json_schema"], "the JSON schema")
+            grammar = grammar_source(json_schema=json.dumps(schema))
+        elif given["regex"]:
+            grammar = grammar_source(regex=given["regex"])
         return cls(
             **{name: given[name] for name in PLAIN},
             bad_words=tuple(given["bad_words"]),
             logit_bias=tuple(map(_biased, given["logit_bias"])),
             suppress_tokens=_ids(given["suppress_tokens"]),
+            grammar=grammar,
             penalties=Penalties(presence=given["presence_penalty"], frequency=given["frequency_penalty"]),
         )
 
