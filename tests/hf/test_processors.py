@@ -198,7 +198,7 @@ WARPERS = {"min_p": 0.05, "typical_p": 0.9, "epsilon_cutoff": 3e-3, "eta_cutoff"
 @pytest.mark.parametrize("bare", [{"top_h": 0.4}, {"min_p": 0.3}, {"typical_p": 0.5}, WARPERS], ids=str)
 @pytest.mark.parametrize("mask", [{}, {"top_k": 9, "top_p": 0.8}], ids=str)
 def test_warpers_come_where_generate_has_them(bare, mask):
-    """p is the softmax of what generate(do_sample=True) draws from: processors, temperature, top-k, top-p, then these."""
+    """p is the softmax of what generate draws from: processors, then temperature, top-k, top-p, then these."""
     model = copy.copy(MODELS[0])
     model.generation_config = GenerationConfig(pad_token_id=0, repetition_penalty=1.3, **bare)
     options = {"do_sample": True, "temperature": 0.7, "top_k": 0, **mask, "max_new_tokens": 6}

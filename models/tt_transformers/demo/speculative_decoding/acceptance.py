@@ -14,12 +14,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
 
 # Tokens less likely than this part of the likeliest are sorted only where the others' mass does not reach top_p.
 UNLIKELY = 1e-5
+BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +94,19 @@ def to_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     logits = logits.float() / params.temperature
     if params.top_k == 0 and params.top_p == 1.0:
         return logits.softmax(-1)
+    if logits.dim() == 1:
+        return _masked(logits, params)
     rows = [_masked(row, params) for row in logits.reshape(-1, logits.shape[-1])]
     return torch.stack(rows).reshape(logits.shape)
 
 
 def _masked(logits: Tensor, params: SamplingParams) -> Tensor:
     """p [V] of logits [V]: nothing outside top-k and top-p."""
-    if 0 < params.top_k < len(logits):
-        ids = logits.topk(params.top_k).indices.sort().values
+    if params.top_k == 0 or params.top_k >= len(logits):
+        ids = _nucleus(logits, params.top_p)
     else:
-        ids = torch.arange(len(logits), device=logits.device)
-    if params.top_p < 1.0:
-        ids = ids[_nucleus(logits[ids] if len(ids) < len(logits) else logits, params.top_p)]
+        ids = logits.topk(params.top_k).indices.sort().values
+        ids = ids[_nucleus(logits[ids], params.top_p)]
     return torch.zeros_like(logits).scatter_(0, ids, logits[ids].softmax(-1))
 
 
@@ -112,14 +115,23 @@ def _nucleus(logits: Tensor, top_p: float) -> Tensor:
 
     A sort of all puts the likely ones first, in this order: it is made only where their mass is short.
     """
+    if top_p == 1.0:
+        return torch.arange(len(logits), device=logits.device)
     probs = logits.softmax(-1)
-    for floor in (UNLIKELY * probs.amax(), -1.0):
-        ids = (probs > floor).nonzero()[:, 0]
-        likely, order = probs[ids].sort(descending=True, stable=True)
+    for ids in (_above(UNLIKELY * float(probs.amax()), probs), None):
+        likely, order = (probs if ids is None else probs[ids]).sort(descending=True, stable=True)
         count = 1 + int((likely.cumsum(0, dtype=torch.float64) < top_p).sum())  # all that begin below top_p
-        if count <= len(ids):
+        if count <= len(likely):
             break
-    return ids[order[:count]]
+    return order[:count] if ids is None else ids[order[:count]]
+
+
+def _above(floor: float, probs: Tensor) -> Tensor:
+    """The ids whose probability is above `floor` >= 0, ascending; blocks of which none is are passed over whole."""
+    blocks = F.pad(probs, (0, -len(probs) % BLOCK)).view(-1, BLOCK)
+    held = (blocks.amax(1) > floor).nonzero()[:, 0]
+    block, offset = (blocks[held] > floor).nonzero().unbind(1)
+    return held[block] * BLOCK + offset
 
 
 def sample(probs: Tensor, generator: torch.Generator) -> int:
