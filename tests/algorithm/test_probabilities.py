@@ -86,6 +86,16 @@ class TestProbabilities:
         probs = to_probabilities(row, SamplingParams(temperature=1.0, top_p=0.9999))
         assert sorts == [1, 3000] and 0 < int((probs[1:] > 0).sum()) < 2999
 
+    @pytest.mark.parametrize("kind", ROWS)
+    @pytest.mark.parametrize("top_k", [1, 2, 7, 39, 63, 64, 65, 130, 399])
+    def test_the_best_of_blocks_are_the_best_of_all(self, kind, top_k):
+        row = ROWS[kind](torch.Generator().manual_seed(3))
+        if top_k < len(row):
+            ids = acceptance._best(row, top_k)
+            finite = row.topk(top_k).values
+            assert sorted(row[ids].tolist())[::-1][: int(finite.isfinite().sum())] == finite[finite.isfinite()].tolist()
+            assert ids.tolist() == sorted(set(ids.tolist())) and len(ids) <= top_k
+
     def test_ties_go_to_the_lowest_ids(self):
         probs = to_probabilities(torch.zeros(8), SamplingParams(temperature=1.0, top_p=0.5))
         assert probs.tolist() == [0.25] * 4 + [0.0] * 4

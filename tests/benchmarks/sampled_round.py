@@ -26,7 +26,7 @@ def logits_of_a_model(rows: int) -> torch.Tensor:
     logits = 2.0 * torch.randn(rows, VOCAB, generator=generator)
     for row in logits:
         likely = torch.randperm(VOCAB, generator=generator)[:60]
-        row[likely] = 20.0 - 1.5 * torch.arange(60).sqrt() * (1.0 + torch.rand(60, generator=generator))
+        row[likely] = 20.0 - 0.8 * torch.arange(60).sqrt() * (1.0 + torch.rand(60, generator=generator))
     return logits
 
 

@@ -105,9 +105,18 @@ def _masked(logits: Tensor, params: SamplingParams) -> Tensor:
     if params.top_k == 0 or params.top_k >= len(logits):
         ids = _nucleus(logits, params.top_p)
     else:
-        ids = logits.topk(params.top_k).indices.sort().values
+        ids = _best(logits, params.top_k)
         ids = ids[_nucleus(logits[ids], params.top_p)]
     return torch.zeros_like(logits).scatter_(0, ids, logits[ids].softmax(-1))
+
+
+def _best(logits: Tensor, count: int) -> Tensor:
+    """The ids of the `count` largest, ascending: they lie in the blocks with the largest maxima."""
+    blocks = _blocks(logits, float("-inf"))
+    held = blocks.amax(1).topk(min(count, len(blocks))).indices.sort().values
+    found = blocks[held].flatten().topk(count).indices.sort().values
+    ids = held[found // BLOCK] * BLOCK + found % BLOCK
+    return ids[ids < len(logits)]
 
 
 def _nucleus(logits: Tensor, top_p: float) -> Tensor:
@@ -118,7 +127,7 @@ def _nucleus(logits: Tensor, top_p: float) -> Tensor:
     if top_p == 1.0:
         return torch.arange(len(logits), device=logits.device)
     probs = logits.softmax(-1)
-    for ids in (_above(UNLIKELY * float(probs.amax()), probs), None):
+    for ids in (_likely(probs), None):
         likely, order = (probs if ids is None else probs[ids]).sort(descending=True, stable=True)
         count = 1 + int((likely.cumsum(0, dtype=torch.float64) < top_p).sum())  # all that begin below top_p
         if count <= len(likely):
@@ -126,21 +135,36 @@ def _nucleus(logits: Tensor, top_p: float) -> Tensor:
     return order[:count] if ids is None else ids[order[:count]]
 
 
-def _above(floor: float, probs: Tensor) -> Tensor:
-    """The ids whose probability is above `floor` >= 0, ascending; blocks of which none is are passed over whole."""
-    blocks = F.pad(probs, (0, -len(probs) % BLOCK)).view(-1, BLOCK)
-    held = (blocks.amax(1) > floor).nonzero()[:, 0]
+def _likely(probs: Tensor) -> Tensor:
+    """The ids of all that is more than UNLIKELY of the likeliest, ascending; most blocks hold none."""
+    blocks = _blocks(probs)
+    tops = blocks.amax(1)
+    floor = UNLIKELY * tops.amax()
+    held = (tops > floor).nonzero()[:, 0]
     block, offset = (blocks[held] > floor).nonzero().unbind(1)
     return held[block] * BLOCK + offset
 
 
+def _blocks(values: Tensor, fill: float = 0.0) -> Tensor:
+    """[V] as [n, BLOCK], filled up."""
+    missing = -len(values) % BLOCK
+    return (F.pad(values, (0, missing), value=fill) if missing else values).view(-1, BLOCK)
+
+
 def sample(probs: Tensor, generator: torch.Generator) -> int:
     """Draw one token id from weights (float32 [V] on the host) with the user's own generator: where one float64 falls
-    in their running sum."""
-    mass = probs.cumsum(0, dtype=torch.float64)
-    total = float(mass[-1])
-    point = float(torch.rand((), dtype=torch.float64, generator=generator)) * total
-    return int(torch.searchsorted(mass, min(point, math.nextafter(total, 0.0)), right=True))
+    in their running sum, first over blocks, then in one."""
+    blocks = _blocks(probs)
+    sums = blocks.sum(1, dtype=torch.float64).cumsum(0)
+    point = float(torch.rand((), dtype=torch.float64, generator=generator)) * float(sums[-1])
+    block = _falls(point, sums)
+    before = float(sums[block - 1]) if block else 0.0
+    return block * BLOCK + _falls(point - before, blocks[block].cumsum(0, dtype=torch.float64))
+
+
+def _falls(point: float, sums: Tensor) -> int:
+    """The first index whose running sum is above `point`; never one that adds nothing, whatever was rounded."""
+    return int(torch.searchsorted(sums, min(point, math.nextafter(float(sums[-1]), 0.0)), right=True))
 
 
 def accept(
