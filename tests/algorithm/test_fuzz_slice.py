@@ -55,8 +55,8 @@ def accept_one_too_few(drafted, choices):
 
 
 def overlook_a_stop_in_a_block(commit):
-    def committing(self, token, origin, source, now_ns):
-        commit(self, token, origin, source, now_ns)
+    def committing(self, token, origin, source, now_ns, *told):
+        commit(self, token, origin, source, now_ns, *told)
         if origin == "accepted":
             self.finish_reason = None
 

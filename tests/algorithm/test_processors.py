@@ -6,6 +6,7 @@
 What transformers itself would write is in tests/hf/test_processors.py.
 """
 
+import os
 from collections import Counter
 
 import pytest
@@ -47,9 +48,7 @@ def generate(kind, processors, *, k=3, prompts=PROMPTS, limit=LIMIT, sampling=Sa
     users = len(prompts)
     target = TableRunner(TARGET, vocab=V, users=users)
     how = {"sampling": sampling, "processors": processors}
-    generator = SpeculativeGenerator(
-        target, drafter_of(kind, users), num_draft_tokens=k if kind != "none" else 0, **how
-    )
+    generator = SpeculativeGenerator(target, drafter_of(kind, users), num_draft_tokens=k * (kind != "none"), **how)
     return generator.generate(prompts, max_new_tokens=limit, **request)
 
 
@@ -139,9 +138,7 @@ class Matcher:
 
     def process(self, logits, history):
         tokens = history.tolist()
-        agreed = next(
-            (i for i, (a, b) in enumerate(zip(self.taken, tokens)) if a != b), min(map(len, (self.taken, tokens)))
-        )
+        agreed = len(os.path.commonprefix([self.taken, tokens]))
         self.counts["back"] += len(self.taken) - agreed
         self.counts["forward"] += len(tokens) - agreed
         self.taken = tokens

@@ -12,9 +12,9 @@ import pytest
 import torch
 from support.law import SamplingDrafter, TableRunner, allowed, assert_follows, law_of, random_table
 
-from models.tt_transformers.demo.speculative_decoding import speculative_generator
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.processors import Chooser, UserRows
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
@@ -106,8 +106,8 @@ class TestThroughTheGenerator:
 
     def test_a_mask_on_one_side_only_shows(self, monkeypatch):
         """Negative control: p without the mask."""
-        bare = SamplingParams(temperature=1.3)
-        monkeypatch.setattr(speculative_generator, "to_probabilities", lambda x, _: to_probabilities(x, bare))
+        bare = Chooser(SamplingParams(temperature=1.3))
+        monkeypatch.setattr(Chooser, "rows", lambda self, logits, tokens: UserRows(bare, logits, torch.tensor(tokens)))
         with pytest.raises(AssertionError):
             self.test_never_outside_the_mask("model", {"top_k": 2})
 

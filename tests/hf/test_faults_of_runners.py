@@ -147,11 +147,11 @@ class TestModels:
 
     def test_the_generation_config_is_named_and_its_ends_are_its_own(self):
         model = tiny_llama(0)
-        model.generation_config.repetition_penalty = 1.3
+        model.generation_config.num_beams = 4
         model.config.eos_token_id, model.generation_config.eos_token_id = 3, None
         runner = TorchModelRunner(model, max_seq_len=64)
         assert runner.eos_token_ids == frozenset()
-        with pytest.warns(UserWarning, match="repetition_penalty': 1.3.*ignored here"):
+        with pytest.warns(UserWarning, match="num_beams': 4.*ignored here"):
             SpeculativeGenerator(runner)
 
 

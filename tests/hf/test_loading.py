@@ -170,9 +170,9 @@ def test_known_positions(folder):
     assert known_positions(str(folder)) is None and known_positions("/no/such/folder") is None
 
 
-def test_settings_that_change_what_generate_writes(folder):
-    changing = {"repetition_penalty": 1.1, "suppress_tokens": [3], "forced_bos_token_id": 0, "min_new_tokens": 1}
-    idle = {"no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0, "temperature": 0.6, "bad_words_ids": None}
+def test_settings_that_are_other_ways_to_decode(folder):
+    changing = {"num_beams": 4, "guidance_scale": 1.5, "stop_strings": ["."]}
+    idle = {"no_repeat_ngram_size": 2, "repetition_penalty": 1.1, "temperature": 0.6, "max_time": None}
     (folder / "generation_config.json").write_text(json.dumps(changing | idle))
     assert settings_of_generate(str(folder), load(folder)[0]) == changing
     assert settings_of_generate(str(folder)) == changing  # what another library loads says nothing of it

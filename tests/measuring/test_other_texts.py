@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""A target whose generation_config changes what generate writes: said, switched off in the peers, never ranked."""
+"""A target whose generation_config changes what generate writes: followed by the arms and the peers, or said."""
 
 import json
 import shutil
@@ -17,14 +17,15 @@ from measuring.peers import Peer
 from measuring.reports.matches import fastest_by_category, peers_table
 from measuring.run import Run
 
-SETTINGS = {"repetition_penalty": 1.3, "suppress_tokens": [5, 9], "no_repeat_ngram_size": 2}
+SETTINGS = {"repetition_penalty": 1.3, "suppress_tokens": [5, 9]}
+OTHERS = {"num_beams": 3}
 
 
 @pytest.fixture(scope="module")
 def penalised(tmp_path_factory):
     plain = save_tiny_model(tmp_path_factory.mktemp("plain"))
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("penalised") / "model")
-    (folder / "generation_config.json").write_text(json.dumps(SETTINGS))
+    (folder / "generation_config.json").write_text(json.dumps(SETTINGS | OTHERS))
     return folder
 
 
@@ -33,10 +34,11 @@ def test_peers_decode_as_the_arms_do(penalised, tmp_path, capsys):
     arguments += ["--max-new-tokens", "16", "--k", "2", "--repeat", "1"]
     assert main([*map(str, arguments)]) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert str(penalised) in warning and all(name in warning for name in SETTINGS)
+    assert str(penalised) in warning and "num_beams" in warning and "penalty" not in warning
     record = json.loads((tmp_path / "c.json").read_text())
-    assert record["ignored_generation_settings"] == SETTINGS
-    assert [peer["summary"]["identical"] for peer in record["peers"]] == [1, 1, 1]
+    assert record["ignored_generation_settings"] == OTHERS and record["processing"] == SETTINGS
+    assert all(arm["summary"]["identical"] == 1 for arm in record["runs"])
+    assert record["peers"][0]["peer"] == "generate" and record["peers"][0]["summary"]["identical"] == 1
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ def keep_the_rejected_token(patch, parts):
 def forget_the_bonus(patch, parts):
     commit = SequenceState.commit
 
-    def without_bonus(self, token, origin, source, now_ns):
+    def without_bonus(self, token, origin, source, now_ns, *told):
         if origin != "bonus":
-            commit(self, token, origin, source, now_ns)
+            commit(self, token, origin, source, now_ns, *told)
 
     patch.setattr(SequenceState, "commit", without_bonus)
 
@@ -78,8 +78,8 @@ def overlook_in_a_block(reason):
     def inject(patch, parts):
         commit = SequenceState.commit
 
-        def committing(self, token, origin, source, now_ns):
-            commit(self, token, origin, source, now_ns)
+        def committing(self, token, origin, source, now_ns, *told):
+            commit(self, token, origin, source, now_ns, *told)
             if origin == "accepted" and self.finish_reason == reason:
                 self.finish_reason = None
             elif self.finish_reason is None and len(self.origins) > self.stop.max_new_tokens:

@@ -13,9 +13,20 @@ from dataclasses import replace
 import torch
 from support.law import SamplingDrafter
 
-from models.tt_transformers.demo.speculative_decoding import acceptance, drafters, speculative_generator
+from models.tt_transformers.demo.speculative_decoding import acceptance, drafters, processors
 from models.tt_transformers.demo.speculative_decoding.acceptance import to_probabilities
+from models.tt_transformers.demo.speculative_decoding.processors import Chooser, UserRows
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+
+
+def _target_rows_by(patch, **changed):
+    """The target's p alone is made with other sampling."""
+
+    def rows(self, logits, tokens):
+        other = replace(self, sampling=replace(self.sampling, **changed))
+        return UserRows(other, logits, torch.tensor(tokens))
+
+    patch.setattr(Chooser, "rows", rows)
 
 
 def accept_always_when_sampling(patch, parts):
@@ -43,10 +54,7 @@ def the_target_instead_of_the_leftover(patch, parts):
 
 
 def temperature_on_the_draft_only(patch, parts):
-    def at_one(logits, params):
-        return to_probabilities(logits, replace(params, temperature=1.0))
-
-    patch.setattr(speculative_generator, "to_probabilities", at_one)
+    _target_rows_by(patch, temperature=1.0)
 
 
 def draft_drawn_at_another_temperature(patch, parts):
@@ -69,9 +77,7 @@ def draft_probabilities_withheld(patch, parts):
 
 
 def mask_on_the_draft_only(patch, parts):
-    patch.setattr(
-        speculative_generator, "to_probabilities", lambda x, params: to_probabilities(x, replace(params, top_k=0))
-    )
+    _target_rows_by(patch, top_k=0)
 
 
 def q_in_bfloat16(patch, parts):
@@ -96,5 +102,5 @@ def the_global_generator(patch, parts):
     def sample(probs, generator):
         return int(torch.multinomial(probs, 1))
 
-    for module in (acceptance, drafters, speculative_generator):
+    for module in (acceptance, drafters, processors):
         patch.setattr(module, "sample", sample)

@@ -14,12 +14,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
 
 # Tokens less likely than this part of the likeliest are sorted only where the others' mass does not reach top_p.
 UNLIKELY = 1e-5
+BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +94,29 @@ def to_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     logits = logits.float() / params.temperature
     if params.top_k == 0 and params.top_p == 1.0:
         return logits.softmax(-1)
+    if logits.dim() == 1:
+        return _masked(logits, params)
     rows = [_masked(row, params) for row in logits.reshape(-1, logits.shape[-1])]
     return torch.stack(rows).reshape(logits.shape)
 
 
 def _masked(logits: Tensor, params: SamplingParams) -> Tensor:
     """p [V] of logits [V]: nothing outside top-k and top-p."""
-    if 0 < params.top_k < len(logits):
-        ids = logits.topk(params.top_k).indices.sort().values
+    if params.top_k == 0 or params.top_k >= len(logits):
+        ids = _nucleus(logits, params.top_p)
     else:
-        ids = torch.arange(len(logits), device=logits.device)
-    if params.top_p < 1.0:
-        ids = ids[_nucleus(logits[ids] if len(ids) < len(logits) else logits, params.top_p)]
+        ids = _best(logits, params.top_k)
+        ids = ids[_nucleus(logits[ids], params.top_p)]
     return torch.zeros_like(logits).scatter_(0, ids, logits[ids].softmax(-1))
+
+
+def _best(logits: Tensor, count: int) -> Tensor:
+    """The ids of the `count` largest, ascending: they lie in the blocks with the largest maxima."""
+    blocks = _blocks(logits, float("-inf"))
+    held = blocks.amax(1).topk(min(count, len(blocks))).indices.sort().values
+    found = blocks[held].flatten().topk(count).indices.sort().values
+    ids = held[found // BLOCK] * BLOCK + found % BLOCK
+    return ids[ids < len(logits)]
 
 
 def _nucleus(logits: Tensor, top_p: float) -> Tensor:
@@ -112,23 +124,47 @@ def _nucleus(logits: Tensor, top_p: float) -> Tensor:
 
     A sort of all puts the likely ones first, in this order: it is made only where their mass is short.
     """
+    if top_p == 1.0:
+        return torch.arange(len(logits), device=logits.device)
     probs = logits.softmax(-1)
-    for floor in (UNLIKELY * probs.amax(), -1.0):
-        ids = (probs > floor).nonzero()[:, 0]
-        likely, order = probs[ids].sort(descending=True, stable=True)
+    for ids in (_likely(probs), None):
+        likely, order = (probs if ids is None else probs[ids]).sort(descending=True, stable=True)
         count = 1 + int((likely.cumsum(0, dtype=torch.float64) < top_p).sum())  # all that begin below top_p
-        if count <= len(ids):
+        if count <= len(likely):
             break
-    return ids[order[:count]]
+    return order[:count] if ids is None else ids[order[:count]]
+
+
+def _likely(probs: Tensor) -> Tensor:
+    """The ids of all that is more than UNLIKELY of the likeliest, ascending; most blocks hold none."""
+    blocks = _blocks(probs)
+    tops = blocks.amax(1)
+    floor = UNLIKELY * tops.amax()
+    held = (tops > floor).nonzero()[:, 0]
+    block, offset = (blocks[held] > floor).nonzero().unbind(1)
+    return held[block] * BLOCK + offset
+
+
+def _blocks(values: Tensor, fill: float = 0.0) -> Tensor:
+    """[V] as [n, BLOCK], filled up."""
+    missing = -len(values) % BLOCK
+    return (F.pad(values, (0, missing), value=fill) if missing else values).view(-1, BLOCK)
 
 
 def sample(probs: Tensor, generator: torch.Generator) -> int:
     """Draw one token id from weights (float32 [V] on the host) with the user's own generator: where one float64 falls
-    in their running sum."""
-    mass = probs.cumsum(0, dtype=torch.float64)
-    total = float(mass[-1])
-    point = float(torch.rand((), dtype=torch.float64, generator=generator)) * total
-    return int(torch.searchsorted(mass, min(point, math.nextafter(total, 0.0)), right=True))
+    in their running sum, first over blocks, then in one."""
+    blocks = _blocks(probs)
+    sums = blocks.sum(1, dtype=torch.float64).cumsum(0)
+    point = float(torch.rand((), dtype=torch.float64, generator=generator)) * float(sums[-1])
+    block = _falls(point, sums)
+    before = float(sums[block - 1]) if block else 0.0
+    return block * BLOCK + _falls(point - before, blocks[block].cumsum(0, dtype=torch.float64))
+
+
+def _falls(point: float, sums: Tensor) -> int:
+    """The first index whose running sum is above `point`; never one that adds nothing, whatever was rounded."""
+    return int(torch.searchsorted(sums, min(point, math.nextafter(float(sums[-1]), 0.0)), right=True))
 
 
 def accept(

@@ -111,8 +111,10 @@ class _Penalised:
     prompt_length: int
 
     def process(self, logits: Tensor, history: Tensor) -> Tensor:
-        counts = history[self.prompt_length :].bincount(minlength=len(logits))[: len(logits)]
-        return logits - self.penalties.presence * (counts > 0) - self.penalties.frequency * counts
+        spoken = history[self.prompt_length :]
+        spoken = spoken[spoken < len(logits)]
+        taken = self.penalties.presence + self.penalties.frequency * spoken.bincount()[spoken]
+        return logits.index_put((spoken,), logits[spoken] - taken)  # of a token that is there twice: the same, twice
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,12 @@ class GenerationSettings:
     @classmethod
     def of(cls, own: GenerationConfig | Mapping[str, Any] | None, config: Any, **given: Any) -> "GenerationSettings":
         """Those of a model's generation_config, or of its file, but for the given ones."""
-        settings = GenerationConfig()
         named = own.to_dict() if isinstance(own, GenerationConfig) else own or {}
-        for name, value in {**named, **given}.items():
-            setattr(settings, name, value)
-        return cls(settings, config)
+        chosen = {name: value for name, value in {**named, **given}.items() if name in PROCESSING}
+        try:
+            return cls(GenerationConfig(do_sample=True, **chosen), config)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadInput(f"the generation_config cannot be followed: {error}; mend or drop that setting") from error
 
     @property
     def named(self) -> dict[str, Any]:
@@ -95,6 +96,6 @@ class GenerationSettings:
                     model_kwargs={},
                 )
             )
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error) if ends else f"{error} (and there are no stop tokens)"
             raise BadInput(f"the generation_config cannot be followed: {reason}; mend or drop that setting") from error
