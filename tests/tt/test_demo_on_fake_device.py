@@ -65,6 +65,12 @@ def test_the_text_is_plain_decodings(demo, monkeypatch, options, traced):
     assert status == 0 and record["summary"]["identical"] == 3 and record["backend"] == "tt"
     assert record["summary"]["drafted"] > 0
     assert record["models"]["draft"]["device_dram_mb"] > 0
+    assert (record["device"], record["dtype"]) == ("N150", "performance")
+    passed = record["traffic"]
+    assert passed["programs_compiled"] == passed["new_buffers"] == passed["dram_growth"] == 0
+    assert passed["per_token"]["reads"] < passed["per_round"]["reads"]
+    if options == WAYS[0] and traced:
+        assert passed["per_round"]["reads"] == passed["per_round"]["replays"] == 1.0
 
 
 @pytest.mark.parametrize(
