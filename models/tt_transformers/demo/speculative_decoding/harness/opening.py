@@ -40,6 +40,8 @@ class Bench:
     draft: Drafter | None  # that a draft model, a head or a feature draft makes
     draft_load: ModelLoad | None  # what it cost
     ignored_settings: dict[str, Any]  # of the target's generation_config what no arm does, by name
+    mesh_device: Any = None  # that the models are on, if they are
+    warm_programs: int = 0  # what it had compiled when they were warm
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
@@ -203,7 +205,8 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
             opened.callback(runner.close)
         target, *drafts = runners
         drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
-        yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options))
+        on_mesh = (mesh_device, mesh_device.num_program_cache_entries())
+        yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options), *on_mesh)
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:
