@@ -69,6 +69,17 @@ def test_the_interval_holds_the_truth():
     assert inside >= 16  # of 20 at 95%; 15 or fewer come by chance once in 4,000
 
 
+def test_a_user_that_ended_in_the_first_segment_has_an_interval():
+    """Draws without that segment say nothing of it."""
+    first, *rest = simulated(1)[:SEGMENTS]
+    both = [tuple(replace(timed, users=(0, 1)) for timed in timed_of) for timed_of in (first.steps, first.rounds)]
+    found = estimate(
+        [replace(first, tokens=(16, 16), steps=both[0], rounds=both[1]), *(replace(s, tokens=(16, 0)) for s in rest)],
+        user=1,
+    )
+    assert 0.0 < found.low <= found.speedup <= found.high < 10.0
+
+
 def test_an_arm_that_is_faster_by_less_than_the_interval_is_told_apart_from_none():
     same, faster = estimate(simulated(1, truth=1.0)), estimate(simulated(1, truth=1.1))
     assert same.low < 1.0 < same.high and faster.low > 1.05

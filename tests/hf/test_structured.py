@@ -170,9 +170,13 @@ def test_sampled_texts_have_the_masked_law():
     found = Counter(r.tokens[0] * 1000 + r.tokens[1] for r in results)
     keys = sorted(law)
     assert set(found) <= set(keys)
-    assert_follows(Counter({keys.index(key): n for key, n in found.items()}), law_of(torch.tensor([law[key] for key in keys])))
+    assert_follows(
+        Counter({keys.index(key): n for key, n in found.items()}), law_of(torch.tensor([law[key] for key in keys]))
+    )
     with pytest.raises(AssertionError, match="p-value"):
-        assert_follows(Counter({keys.index(k): n for k, n in found.items()}), law_of(torch.tensor([0.7, 0.1, 0.1, 0.1])))
+        assert_follows(
+            Counter({keys.index(k): n for k, n in found.items()}), law_of(torch.tensor([0.7, 0.1, 0.1, 0.1]))
+        )
 
 
 @pytest.mark.parametrize(

@@ -23,20 +23,20 @@ class ModelShape:
     heads: int
     kv_heads: int
     head_dim: int
+    hidden: int
     vocab: int = 128256
 
     def per_device(self, mesh_device: ttnn.MeshDevice) -> ModelShape:
-        """Tensor parallelism: an equal share of the heads and of the vocabulary for each device."""
+        """Tensor parallelism: an equal share of the heads, of the embedding and of the vocabulary for each device."""
         devices = mesh_device.get_num_devices()
-        return replace(
-            self, heads=self.heads // devices, kv_heads=self.kv_heads // devices, vocab=self.vocab // devices
-        )
+        shared = ("heads", "kv_heads", "hidden", "vocab")
+        return replace(self, **{name: getattr(self, name) // devices for name in shared})
 
 
 LLAMAS = [
-    ModelShape("llama-3.2-1b", heads=32, kv_heads=8, head_dim=64),
-    ModelShape("llama-3.2-3b", heads=24, kv_heads=8, head_dim=128),
-    ModelShape("llama-3.1-8b", heads=32, kv_heads=8, head_dim=128),
+    ModelShape("llama-3.2-1b", heads=32, kv_heads=8, head_dim=64, hidden=2048),
+    ModelShape("llama-3.2-3b", heads=24, kv_heads=8, head_dim=128, hidden=3072),
+    ModelShape("llama-3.1-8b", heads=32, kv_heads=8, head_dim=128, hidden=4096),
 ]
 LAYOUTS = [RowLayout(users, tokens) for users in (1, 4) for tokens in range(1, 9) if users * tokens <= 32]
 CACHE_DTYPES = [ttnn.bfloat8_b, ttnn.bfloat16]

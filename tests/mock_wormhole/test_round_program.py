@@ -3,16 +3,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fused round's links against real ttnn: shapes, programs and staging at the real vocabulary, for both boards."""
 
+from functools import partial
+
 import pytest
 import ttnn
-from mock_wormhole.decode_step import LLAMAS, integers, readable
+from mock_wormhole.decode_step import LLAMAS, caches, decode_heads, integers, page_table, readable, zeros
 from mock_wormhole.refusal import refused
+from mock_wormhole.test_attention import attend
 from mock_wormhole.test_kv_write import forbid_host_transfers
 from mock_wormhole.test_logits import VOCAB, gathered_logits, read_one_device
 
-from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
+from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout, WritePositions, write_rows
 from models.tt_transformers.demo.speculative_decoding.tt.round_program import RoundStep, run_round
 
+DRAFT, *TARGETS = LLAMAS
 ROUNDS = [(users, k) for users in (1, 2, 4) for k in (1, 2, 3, 7) if users * (k + 1) <= 32]
 TILE = 32
 
@@ -102,6 +106,67 @@ def test_leaves_nothing_allocated_beside_its_buffers(device, model, users, k):
     assert allocated(device) == before
     sizes = [tensor.volume() * tensor.element_size() for tensor in (one.staged, one.positions, one.output)]
     assert sum(sizes) < 32 * model.kv_heads // device.get_num_devices() * model.head_dim
+
+
+class Decode:
+    """What tokens and positions meet in a model of real size, shaped as on one device: its embedding, and the KV write
+    and the attention of a layer, of which all others are alike."""
+
+    def __init__(self, device, model, layout):
+        model = model.per_device(device)
+        self.embedding = zeros(device, (1, 1, VOCAB, model.hidden), layout=ttnn.ROW_MAJOR_LAYOUT)
+        self.keys, self.values = caches(device, model, layout, ttnn.bfloat8_b)
+        self.pages, self.write = page_table(device, layout), WritePositions(device, layout)
+        self.new_heads = partial(decode_heads, device, model, layout, fused=True)
+
+    def __call__(self, x, at):
+        x = ttnn.embedding(x, self.embedding, layout=ttnn.TILE_LAYOUT, memory_config=ttnn.DRAM_MEMORY_CONFIG)
+        assert tuple(ttnn.unsqueeze_to_4D(x).shape)[:3] == (1, 1, TILE)
+        queries, keys, values = self.new_heads()
+        arguments = {"update_idxs_tensor": at, "page_table": self.pages}
+        op = ttnn.experimental.paged_fused_update_cache
+        write_rows(op, (self.keys, keys, self.values, values), arguments, self.write.split(at))
+        attend(queries, self.keys, self.values, self.pages, at)
+
+
+def after(decode, ids):
+    """A step's ids, once the decode took the same inputs."""
+
+    def both(x, at, rotary):
+        decode(x, at)
+        return ids(x, at, rotary)
+
+    return both
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=readable)
+@pytest.mark.parametrize("users, k", [(1, 3), (4, 7)])
+def test_of_a_pair_compiles_its_decodes_and_the_links(device, target, users, k):
+    """1B -> 3B and 1B -> 8B: no decode becomes another program by where its inputs come from, and a round later there
+    is none more, and neither DRAM nor L1 taken."""
+    one = Round(device, users, k)
+    batch = one.steps[0].batch
+    first, later = (Decode(device, DRAFT, RowLayout(batch // width, width)) for width in (2, 1))
+    verify = Decode(device, target, RowLayout(one.steps[-1].batch // (k + 1), k + 1))
+
+    def programs(*work):
+        device.clear_program_cache()
+        for piece in work:
+            piece()
+        return device.num_program_cache_entries()
+
+    x, at = (integers(device, [0] * TILE, (1, 1, 1, TILE), ttnn.uint32), partial(integers, device))
+    apart = [partial(decode, x, at([-1] * decode.pages.shape[0])) for decode in (first, later, verify)]
+    links, decodes = programs(one.run), programs(*apart)
+    for index, (step, decode) in enumerate(zip(one.steps, [first, *[later] * (k - 1), verify], strict=True)):
+        one.steps[index] = RoundStep(after(decode, step.ids), step.batch, step.rotary)
+    assert programs(one.run) == links + decodes
+    one.seen.clear()
+    before = allocated(device)
+    device.set_program_cache_misses_allowed(False)
+    one.run()
+    one.seen.clear()
+    assert allocated(device) == before
 
 
 class TestRefuses:

@@ -58,13 +58,21 @@ WAYS = [
     [*((way, True) for way in WAYS), *((way, False) for way in (WAYS[0], WAYS[1], WAYS[-2], WAYS[-1]))],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "traced" if value else "slow dispatch",
 )
-def test_the_text_is_plain_decodings(demo, monkeypatch, options, traced):
+def test_the_text_is_plain_decodings(demo, monkeypatch, capsys, options, traced):
     if not traced:
         monkeypatch.setenv("TT_METAL_SLOW_DISPATCH_MODE", "1")
     status, record = demo(*options)
     assert status == 0 and record["summary"]["identical"] == 3 and record["backend"] == "tt"
     assert record["summary"]["drafted"] > 0
     assert record["models"]["draft"]["device_dram_mb"] > 0
+    assert (record["device"], record["dtype"]) == ("N150", "performance")
+    passed = record["traffic"]
+    assert passed["programs_compiled"] == passed["new_buffers"] == passed["dram_growth"] == 0
+    assert passed["per_token"]["reads"] < passed["per_round"]["reads"]
+    screen = " ".join(capsys.readouterr().out.split())
+    assert all(f"{why} ({count})" in screen for why, count in record["summary"]["separate_rounds"].items())
+    if options == WAYS[0] and traced:
+        assert passed["per_round"]["reads"] == passed["per_round"]["replays"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,10 @@ def run(
         comparison.warm_up()
         watched_run(comparison, console, None if quiet else terminal.StreamedText(console, decode))
         record = result_file(run_record(comparison.arms[0], decode, undrafted=comparison.undrafted), bench)
+        if bench.mesh_device is not None:
+            from models.tt_transformers.demo.speculative_decoding.harness.device_run import traffic_of_rounds
+
+            record["traffic"] = traffic_of_rounds(bench, options, comparison.requests[0].token_ids)
     for file, write in files.items():
         try:
             write(record, file)

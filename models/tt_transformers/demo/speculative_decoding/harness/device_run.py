@@ -27,7 +27,7 @@ from models.tt_transformers.demo.speculative_decoding.metrics import GenerationR
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions, decoder
 from models.tt_transformers.demo.speculative_decoding.tt.baseline import open_stock
-from models.tt_transformers.demo.speculative_decoding.tt.mesh import name_of, slow_dispatch
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
 
 COUNTED_ROUNDS = 8
@@ -43,11 +43,9 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
     position. Its text in one go must be the pair's bit for bit. Without a baseline (options) it is the baseline, each
     model is loaded once, and the rows of a verify are compared with its logits.
     """
-    options = replace(options, device=name_of(mesh_device))
     plain = run_baseline(mesh_device, options) if options.with_baseline else None
     width = options.num_draft_tokens + 1
     with open_on_mesh(options, mesh_device, logits_too=plain is None) as bench:
-        programs = mesh_device.num_program_cache_entries()
         own_arm = plain_arm(bench.generator(options), options)
         whole = None if plain is None else recorded_arm(plain)
         comparison = Comparison(bench, [replace(options, with_baseline=True)], whole=whole, beside=[own_arm])
@@ -57,7 +55,6 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
         record = run_record(arm, decoder(bench.tokenizer), undrafted=comparison.undrafted, recorded=steps)
         record = result_file(record, bench)
         record["traffic"] = traffic_of_rounds(bench, options, compared[0].request.token_ids)
-        record["traffic"]["programs_compiled"] = mesh_device.num_program_cache_entries() - programs  # after warm-up
         record["own_plain_tokens"] = [result.tokens for result in own]
         if not bench.wants_logits and any(len(one.baseline[0].tokens) > 1 for one in compared):
             prompts = [one.request.token_ids for one in compared]
@@ -82,8 +79,8 @@ def run_on_device(mesh_device: Any, options: RunOptions) -> dict[str, Any]:
 
 def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) -> dict[str, Any]:
     """What some rounds of the first prompt pass between host and device, per round and per emitted token, and what
-    they cost the host: apart from the timed runs, for counting takes time."""
-    generator, target = bench.generator(options), cast(TTModelRunner, bench.target)
+    they cost the host: apart from the timed runs, for counting takes time. And what was compiled since warm-up."""
+    generator, mesh_device = bench.generator(options), bench.mesh_device
     tokens = COUNTED_ROUNDS * (options.num_draft_tokens + 1) + options.num_draft_tokens
     batch = generator.new_batch([prompt] * options.batch_size, max_new_tokens=tokens, stop_token_ids=[])
     generator.prefill_both_models(batch)
@@ -97,13 +94,14 @@ def traffic_of_rounds(bench: Bench, options: RunOptions, prompt: Sequence[int]) 
         return committed
 
     setattr(batch, "commit_round", timed_commit)  # noqa: B010  # of this batch alone
-    with counted(target.model.upstream.ttnn, target.model.mesh_device) as traffic:
+    with counted(cast(TTModelRunner, bench.target).model.upstream.ttnn, mesh_device) as traffic:
         begun = time.perf_counter_ns()
         while len(batch.rounds) < COUNTED_ROUNDS and not all(sequence.finished for sequence in batch.sequences):
             generator.speculative_decode_step(batch)
         host_ms = traffic.host_ms(total_ns=time.perf_counter_ns() - begun, accept_ns=accept_ns)
     rounds, emitted = len(batch.rounds), sum(len(sequence.origins) - 1 for sequence in batch.sequences)
     found: dict[str, Any] = {"rounds": rounds, "dram_growth": traffic.dram_growth}
+    found |= {"programs_compiled": mesh_device.num_program_cache_entries() - bench.warm_programs}
     found |= {"new_buffers": traffic.new_buffers, "per_token": _each(traffic.passed, emitted)}
     found |= {"per_round": _each(traffic.passed, rounds), "host_ms_per_round": _each(host_ms, rounds)}
     logger.info(f"between host and device: {found}")

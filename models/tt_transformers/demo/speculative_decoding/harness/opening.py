@@ -45,6 +45,8 @@ class Bench:
     ignored_settings: dict[str, Any]  # of the target's generation_config what no arm does, by name
     processing: dict[str, Any]  # the settings of all logits processors, by name
     wants_logits: bool  # whether argmax ids do not do: tokens are sampled or processed
+    mesh_device: Any = None  # that the models are on, if they are
+    warm_programs: int = 0  # what it had compiled when they were warm
 
     def generator(self, options: RunOptions) -> SpeculativeGenerator:
         """The generator of one arm; `auto` learns here what widths cost, before the first request."""
@@ -242,8 +244,8 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         target, *drafts = runners
         drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
         target.processors = processors
-        ignored = _ignored_settings(options)
-        yield Bench(target, target, target.tokenizer, drafter, load, ignored, named(processors), wants_logits)
+        on_mesh = (named(processors), wants_logits, mesh_device, mesh_device.num_program_cache_entries())
+        yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options), *on_mesh)
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:

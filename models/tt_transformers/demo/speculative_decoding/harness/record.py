@@ -34,6 +34,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.segments import (
 )
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord, ratio
 from models.tt_transformers.demo.speculative_decoding.sequences import Decode, TextStream
+from models.tt_transformers.demo.speculative_decoding.tt.mesh import name_of
 
 SCHEMA = 1
 
@@ -198,10 +199,11 @@ def run_record(
 
 
 def result_file(record: dict[str, Any], bench: Bench) -> dict[str, Any]:
-    """The record with what opening the models cost, what the draft reads of the target, which of the target's settings
-    no arm follows, and provenance()."""
+    """The record with the mesh that there was, what opening the models cost, what the draft reads of the target, which
+    of the target's settings no arm follows, and provenance()."""
     opened = {"models": bench.loads, "feature_layers": list(bench.feature_layers)}
     opened["processing"] = bench.processing
+    opened |= {} if bench.mesh_device is None else {"device": name_of(bench.mesh_device)}
     return record | opened | {"ignored_generation_settings": bench.ignored_settings} | provenance()
 
 

@@ -96,7 +96,8 @@ def estimate(segments: Sequence[Segment], *, user: int | None = None) -> Estimat
     ratios = plain.sums / spec.sums if plain.raw and spec.raw else None
     low = high = None
     if ratios is not None and len(segments) > len({segment.prompt for segment in segments}):
-        low, high = torch.quantile(ratios[1:], ratios.new_tensor(INTERVAL)).tolist()
+        drawn = ratios[1:][ratios[1:].isfinite()]  # without the draws that have nothing of this user
+        low, high = torch.quantile(drawn, ratios.new_tensor(INTERVAL)).tolist()
     return Estimate(
         tokens=sum(sum(s.tokens) if user is None else s.tokens[user] for s in segments),
         plain_s=plain.seconds,

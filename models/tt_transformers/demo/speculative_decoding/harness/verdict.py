@@ -102,8 +102,8 @@ def verdict(record: Row) -> str:
     if total.get("fused_rounds"):  # an older file's record has none
         fused = "{fused_rounds} of {rounds} rounds drafted and verified in one go on the device".format(**total)
         sentences.append(f"{fused}; their time counts as verify, and c and v are the other rounds'.")
-    for reason, count in total.get("separate_rounds", {}).items():
-        sentences.append(f"{count} rounds took separate steps: {reason}.")
+    if reasons := "; ".join(f"{reason} ({count})" for reason, count in total.get("separate_rounds", {}).items()):
+        sentences.append(f"Rounds that took separate steps: {reasons}.")
     split = total["time_split"]
     whole = sum(split.values())
     shares = [f"{name.removesuffix('_s')} {seconds / whole:.0%}" for name, seconds in split.items() if whole]

@@ -15,7 +15,7 @@ from models.tt_transformers.demo.speculative_decoding.tt import round_program
 from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.pair import pair_requests
 
-LIMIT = 16
+LIMIT = 10
 
 
 @pytest.fixture(scope="session")
