@@ -28,8 +28,9 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 

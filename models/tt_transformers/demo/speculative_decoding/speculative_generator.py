@@ -87,7 +87,9 @@ class Batch:
             if emitted <= accepted:  # the stop fell on a drafted token: what was drafted after it counts for nothing
                 drafted = accepted = emitted
             source = draft.sources[user][0] if tokens else ""
-            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, source=source, **shared))
+            tail = sum(other != source for other in draft.sources[user][:drafted])
+            counted: dict[str, Any] = {"drafted": drafted, "accepted": accepted, "emitted": emitted, "tail": tail}
+            records.append(RoundRecord(source=source, **counted, **shared))
         return events, records
 
 
@@ -240,7 +242,7 @@ class SpeculativeGenerator:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
         rooms = [max(0, sequence.room - 1) for sequence in batch.sequences]
         contexts = [sequence.tokens for sequence in batch.sequences]
-        kinds = self.drafter.expect(contexts) if self.drafter else [None] * len(rooms)
+        kinds = self.lookahead.settle(self.drafter.expect(contexts) if self.drafter else [None] * len(rooms))
         counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
@@ -252,6 +254,8 @@ class SpeculativeGenerator:
             min_probability=self.lookahead.min_probability,
             vocab_size=self.target.vocab_size,
             active=[not sequence.finished for sequence in batch.sequences],
+            kinds=kinds,
+            further=self.lookahead.further(rooms),
             judge=self.target if self.verify_width == 1 else None,
         )
         return self.drafter.propose(request)
