@@ -86,7 +86,7 @@ def test_closing_a_hybrid_closes_both():
     drafter.start([[1, 2, 3]])
     assert model.cache.keys
     drafter.close()
-    assert not model.cache.keys and drafter.first._follows == []
+    assert not model.cache.keys and drafter.first._users == []
 
 
 def test_a_verdict_on_some_drafts_is_none_on_those_that_were_added():

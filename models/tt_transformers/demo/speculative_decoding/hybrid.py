@@ -46,9 +46,10 @@ class HybridDrafter(Drafter):
 
     def propose(self, request: DraftRequest) -> Draft:
         begun = time.perf_counter_ns()
-        settled = request.kinds or [None] * len(request.counts)
-        passed = [other is not None and kind == other for kind, other in zip(settled, self._others, strict=True)]
-        counts = [0 if own else count for own, count in zip(passed, request.counts, strict=True)]
+        counts = list(request.counts)
+        for user, kind in enumerate(request.kinds):
+            if kind is not None and kind == self._others[user]:  # the second's was settled on
+                counts[user] = 0
         first = self.first.propose(replace(request, counts=counts))
         looked_up = time.perf_counter_ns()
         left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]

@@ -20,7 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import Turns
 from models.tt_transformers.demo.speculative_decoding.suffix_automaton import SEPARATOR, Match, SuffixAutomaton
 
 LEAST = 0.05  # of a draft's odds to stand that far: verifying a row costs more than that of a plain step
-CANDIDATES = 3  # suffixes that are asked what comes next, the longest first
+CANDIDATES = 2  # suffixes that are asked what comes next, the longest first
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Odds:
     """What shares prove to be worth, by the length of the match; learned from every emitted token, drafted or not."""
 
     WEIGHT = 8.0  # of what is believed before anything was seen, in tokens
-    PRIOR = (0.4, 0.7, 0.9, 1.0, 1.05)  # at matches of 1, 2 to 3, 4 to 7, 8 to 15, and more tokens
+    PRIOR = (0.4, 0.8, 1.0, 1.15, 1.2)  # at matches of 1, 2 to 3, 4 to 7, 8 to 15, and more tokens
     MEMORY = 0.99  # what a token leaves of the weight of those before it
 
     def __init__(self) -> None:
