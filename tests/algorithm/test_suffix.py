@@ -133,7 +133,7 @@ class TestAutomaton:
                 other.append(rng.randrange(9))
                 match = automaton.follow(match, other[-1])
                 known = [tokens[i:j] for i in range(len(tokens)) for j in range(i + 1, len(tokens) + 1)]
-                assert match.length == max((n for n in range(len(other) + 1) if n == 0 or other[-n:] in known))
+                assert match.length == max(n for n in range(len(other) + 1) if n == 0 or other[-n:] in known)
 
 
 def drafted(context, count, **options):

@@ -144,7 +144,7 @@ class AutoLookahead(Lookahead):
                 further.append((0, math.inf))
             else:
                 stands = self._standing(kind or "", count)[-1]
-                further.append((min(room, self.max_draft_tokens) - count, self._row_tokens / stands))
+                further.append((min(room, self.max_draft_tokens) - count, self._row_tokens / max(stands, 1e-9)))
         return further
 
     def worth(self, kind: str) -> float:
