@@ -19,6 +19,7 @@ from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 
 MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
 PRIOR_ALPHA = 0.7  # what 1B Llamas measure on prose: an unknown draft is worth a try
+MARGIN = 1.25  # by which a told draft has to be better: where a text repeats itself, a model's drafts do well, too
 
 
 def standing(odds: Sequence[float]) -> list[float]:
@@ -38,14 +39,10 @@ class Lookahead(Protocol):
 
     def settle(self, kinds: Sequence[str | None]) -> list[str | None]:
         """What Drafter.expect says of each user's coming draft, the better of two where it leaves the choice."""
-        return [
-            (
-                kind.otherwise
-                if isinstance(kind, Kind) and kind.otherwise and self.worth(kind.otherwise) > self.worth(kind)
-                else kind
-            )
-            for kind in kinds
-        ]
+        return [kind.otherwise if isinstance(kind, Kind) and self._yields(kind) else kind for kind in kinds]
+
+    def _yields(self, kind: Kind) -> bool:
+        return kind.otherwise is not None and MARGIN * self.worth(kind.otherwise) > self.worth(kind)
 
     def worth(self, kind: str) -> float:
         """What orders kinds of drafts: by default how many tokens of the longest may be expected to stand."""
