@@ -46,6 +46,7 @@ from models.tt_transformers.demo.speculative_decoding.harness.command import (
 )
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Comparison, plain_arm
 from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_bench
+from models.tt_transformers.demo.speculative_decoding.harness.options import FROM_TEXT
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.harness.terminal import (
@@ -135,7 +136,7 @@ def cold_start(bench: Bench, entered: LineUp) -> dict[str, Any]:
     (plain,) = plain_arm(generator, options)([prompt], limit, None)
     (ours,) = generator.generate([prompt.token_ids], max_new_tokens=limit, stop_strings=options.stop_strings)
     loads = bench.loads
-    drafts = loads["draft"] is not None and entry.options.drafter != "prompt-lookup"
+    drafts = loads["draft"] is not None and entry.options.drafter not in FROM_TEXT
     init_s = {"plain": loads["target"]["init_s"]}
     init_s["speculative"] = init_s["plain"] + (loads["draft"]["init_s"] if drafts else 0.0)
     return {

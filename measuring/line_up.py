@@ -17,7 +17,13 @@ from models.tt_transformers.demo.speculative_decoding.drafters import check_same
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness import arguments as demo_arguments
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser
-from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions, checked, fitted, output_file
+from models.tt_transformers.demo.speculative_decoding.harness.options import (
+    FROM_TEXT,
+    RunOptions,
+    checked,
+    fitted,
+    output_file,
+)
 from models.tt_transformers.demo.speculative_decoding.harness.processing import Processing
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import Prompt
 from models.tt_transformers.demo.speculative_decoding.hf.loading import load_tokenizer
@@ -145,14 +151,14 @@ def _shared(base: RunOptions, entries: Sequence[RunOptions]) -> RunOptions:
             "compare runs on --backend torch; on a Tenstorrent device run the demo once per K with --json, and give "
             "report all the files"
         )
-    drafting = [options for options in entries if options.drafter != "prompt-lookup"]
+    drafting = [options for options in entries if options.drafter not in FROM_TEXT]
     drafts = {(options.draft, options.eagle, options.draft_file) for options in drafting}
     if len(drafts) > 1:
         raise BadInput("the arms want a draft model and a feature draft; compare them in two runs, with --drafters")
     draft, eagle, draft_file = drafts.pop() if drafts else (None, None, None)
     return replace(
         base,
-        drafter=drafting[0].drafter if drafting else "prompt-lookup",
+        drafter=drafting[0].drafter if drafting else "suffix",
         draft=draft,
         eagle=eagle,
         draft_file=draft_file,
@@ -176,7 +182,7 @@ def _check_assistant(assistant: str, target: str) -> None:
     try:
         check_same_tokenizer(load_tokenizer(target), tokenizer, target_name=target, draft_name=assistant)
     except BadInput as error:
-        raise BadInput(f"--assistant: {error}".replace("use --drafter prompt-lookup", "drop --assistant")) from error
+        raise BadInput(f"--assistant: {error}".replace("use --drafter suffix", "drop --assistant")) from error
 
 
 def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) -> list[str]:
@@ -185,7 +191,7 @@ def _drafters(text: str | None, shared: argparse.Namespace, base: RunOptions) ->
     else:
         there = {"model": base.draft, "eagle3": base.eagle, "feature": base.draft_file}
         there["hybrid"] = base.draft or base.eagle or base.draft_file
-        chosen = [base.drafter, *(drafter for drafter in there if there[drafter]), "prompt-lookup"]
+        chosen = [base.drafter, *(drafter for drafter in there if there[drafter]), *FROM_TEXT]
     for drafter in chosen:
         if drafter not in demo_arguments.DRAFTERS:
             raise BadInput(
@@ -208,7 +214,7 @@ def _entries(shared: argparse.Namespace, drafter: str, batch_size: int, ks: str,
         arguments = argparse.Namespace(**vars(shared))
         arguments.drafter, arguments.batch_size = drafter, batch_size
         arguments.lookahead = choice if isinstance(choice, str) else "fixed"
-        if drafter == "prompt-lookup":
+        if drafter in FROM_TEXT:
             arguments.draft = arguments.draft_file = arguments.eagle_layers = None
         arguments.num_draft_tokens = choice if isinstance(choice, int) and choice else None
         options = checked(arguments)

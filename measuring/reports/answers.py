@@ -12,6 +12,7 @@ from typing import Any
 
 from measuring.reports.document import NOT_MEASURED, measured
 from measuring.run import Row, Run
+from models.tt_transformers.demo.speculative_decoding.harness.options import FROM_TEXT
 
 KINDS = {  # class -> what it says; colours in page.css
     "drafted": "drafted by a model",
@@ -73,7 +74,7 @@ class Answer:
             of.accepted += origin == "accepted"
             of.recovered += origin == "recovered"
             of.bonus += origin == "bonus"
-            kind = ("looked" if source == "prompt-lookup" else "drafted") if origin == "accepted" else origin
+            kind = ("looked" if source.startswith(FROM_TEXT) else "drafted") if origin == "accepted" else origin
             answer.tokens.append((text, kind, len(answer.rounds)))
         drafted, accepted = row.get("drafted_per_round") or [], row.get("accepted_per_round") or []
         if accepted == [of.accepted for of in answer.rounds] and len(drafted) == len(accepted):

@@ -24,9 +24,9 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.cache import PositionalCache, Segment
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter, suffix_first
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult, RoundModel
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, lookup_first
 from models.tt_transformers.demo.speculative_decoding.runner import check_forward, check_prompts
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest, SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -81,11 +81,11 @@ class TestRequests:
 
 def test_closing_a_hybrid_closes_both():
     model = TorchModelRunner(tiny_llama(0), max_seq_len=16)
-    drafter = lookup_first(ModelDrafter(model))
+    drafter = suffix_first(ModelDrafter(model))
     drafter.start([[1, 2, 3]])
     assert model.cache.keys
     drafter.close()
-    assert not model.cache.keys and drafter.first._follows == []
+    assert not model.cache.keys and drafter.first._users == []
 
 
 def test_a_verdict_on_some_drafts_is_none_on_those_that_were_added():

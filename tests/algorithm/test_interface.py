@@ -16,9 +16,10 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
@@ -115,7 +116,7 @@ DRAFTERS = {
     "none": lambda: None,
     "lookup": PromptLookupDrafter,
     "self": lambda: ModelDrafter(runner()),
-    "hybrid": lambda: lookup_first(ModelDrafter(runner())),
+    "hybrid": lambda: suffix_first(ModelDrafter(runner())),
 }
 
 

@@ -276,7 +276,7 @@ class TestCommandLine:
             (["--batch-size", "0"], "--batch-size"),
             (["--exact", "--lookahead", "auto"], "--exact"),
             (["--exact", "-k", "2", "--temperature", "1"], "--exact"),
-            (["--draft-head-ids", "x.json"], "prompt-lookup"),
+            (["--draft-head-ids", "x.json"], "suffix has none"),
             (["--draft", "d", "--draft-head-ids", "/no/such.json"], "/no/such.json"),
             (["--draft", "d", "--draft-head-size", "5"], "--draft-head-text"),
         ],

@@ -14,9 +14,11 @@ from models.tt_transformers.demo.speculative_decoding.drafters import ModelDraft
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.suffix import SuffixDrafter
 
 TARGET, NEW = tiny_llama(1, layers=4), 9
 SAID = [[5, 6, 7], [9, 9, 2], [3], [5, 6, 7, 8]]  # what the user says, turn by turn
@@ -40,8 +42,9 @@ DRAFTERS = {
     "model": by_model,
     "head": by_head,
     "lookup": lambda users=1: PromptLookupDrafter(),
-    "hybrid-model": lambda users=1: lookup_first(by_model(users)),
-    "hybrid-head": lambda users=1: lookup_first(by_head(users)),
+    "suffix": lambda users=1: SuffixDrafter(),
+    "hybrid-model": lambda users=1: suffix_first(by_model(users)),
+    "hybrid-head": lambda users=1: suffix_first(by_head(users)),
 }
 
 
@@ -111,7 +114,7 @@ def test_every_turn_is_what_a_whole_prefill_would_give(name):
     assert kept == [0, *(end - back for end in ends)]
 
 
-@pytest.mark.parametrize("name", ["model", "head", "lookup", "hybrid-head"])
+@pytest.mark.parametrize("name", ["model", "head", "lookup", "hybrid-model"])
 def test_it_drafts_as_if_it_had_read_everything_anew(name):
     ours, afresh = (
         conversation(SpeculativeGenerator(runner(), DRAFTERS[name](), num_draft_tokens=3), reuse=reuse)

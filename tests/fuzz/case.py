@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from fuzz.oracle import Text
 
 GREEDY_AT_HEART = 1e-6  # a temperature at which sampling goes through all its motions and can only give the greedy text
-CHEAP = ("none", "lookup", "knowing", "always-wrong", "random-tokens", "stop-tokens")
+CHEAP = ("none", "suffix", "lookup", "knowing", "always-wrong", "random-tokens", "stop-tokens")
 MODELS = ("self", "near", "other", "padded", "trimmed", "hybrid-self", "hybrid-near", "hybrid-trimmed")
 DRAFTERS = (*CHEAP, *MODELS)
 TT_DRAFTERS = (
+    "suffix",
     "lookup",
     "knowing",
     "always-wrong",

@@ -19,7 +19,18 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.metrics import GenerationResult
 
 # Drafters and lookaheads that treat a user alike in any company.
-ALONE_DRAFTERS = ("none", "lookup", "self", "near", "other", "trimmed", "hybrid-self", "hybrid-near", "hybrid-trimmed")
+ALONE_DRAFTERS = (
+    "none",
+    "suffix",
+    "lookup",
+    "self",
+    "near",
+    "other",
+    "trimmed",
+    "hybrid-self",
+    "hybrid-near",
+    "hybrid-trimmed",
+)
 
 
 class Wrong(AssertionError):

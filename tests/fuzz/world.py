@@ -28,10 +28,12 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import HybridDrafter, PromptLookupDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.suffix import SuffixDrafter
 
 # (vocab, dim, heads, KV heads): grouped, multi-query and full attention; vocabularies that are no multiple of 32 too.
 LAYOUTS = (
@@ -183,8 +185,8 @@ class RandomQDrafter(KnowingDrafter):
         return Draft(tokens, probs, [[self.name] * len(drafted) for drafted in tokens])
 
 
-class RandomLookahead:
-    """Another K in every round, for every user."""
+class RandomLookahead(Lookahead):
+    """Another K in every round, for every user; another of two drafters, and tails of any length."""
 
     min_probability = 0.0
 
@@ -195,7 +197,15 @@ class RandomLookahead:
         pass
 
     def next(self, rooms, kinds) -> list[int]:
-        return [min(room, self.rng.randint(0, self.max_draft_tokens)) for room in rooms]
+        self.counts = [min(room, self.rng.randint(0, self.max_draft_tokens)) for room in rooms]
+        return self.counts
+
+    def worth(self, kind) -> float:
+        return self.rng.random()
+
+    def further(self, rooms):
+        mosts = [min(room, self.max_draft_tokens) - count for room, count in zip(rooms, self.counts, strict=True)]
+        return [(most, self.rng.random() / 2) for most in mosts]
 
     def observe(self, records) -> None:
         pass
@@ -268,7 +278,7 @@ class World:
             half = random.Random(case.seed).sample(range(vocab), vocab // 2) if kind == "trimmed" else None
             drafter = ModelDrafter(runner("near" if kind == "trimmed" else kind, half))
             if case.drafter.startswith("hybrid-"):
-                drafter = HybridDrafter(PromptLookupDrafter(), drafter)
+                drafter = HybridDrafter(SuffixDrafter(memory=case.seed % 3 * 20), drafter)
         else:
             drafter = simple_drafter(case, texts)
         return runner("self"), drafter
@@ -304,6 +314,8 @@ def simple_drafter(case: Case, texts: Sequence[Text]) -> Drafter | None:
     everything = range(LAYOUTS[case.model][0])
     if case.drafter == "none":
         return None
+    if case.drafter == "suffix":
+        return SuffixDrafter(memory=case.seed % 3 * 20)
     if case.drafter == "lookup":
         return PromptLookupDrafter()
     if case.drafter == "random-tokens":

@@ -96,7 +96,7 @@ def test_result_schema(target, tmp_path, capsys):
         assert result["summary"]["speedup"] == pytest.approx(row["baseline_decode_s"] / row["decode_s"])
     else:
         assert result["summary"]["speedup"] is row["speedup"] is None and "inconclusive: " in printed
-    assert result["draft"] is None and result["drafter"] == "prompt-lookup" and result["pair"] is None
+    assert result["draft"] is None and result["drafter"] == "suffix" and result["pair"] is None
     assert "wall-clock" in printed and "identical" in printed
     by_k = printed[printed.index("rounds by the number of tokens they drafted") :]
     for of_k in result["summary"]["per_k"]:

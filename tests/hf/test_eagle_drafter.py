@@ -24,7 +24,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import Eagle
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import target_fingerprint
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
 PROMPTS = [[5, 6, 7], [1], [9, 8, 7, 6, 5, 4, 3], [2, 2]]
@@ -69,7 +69,7 @@ def test_generation_equals_transformers_generate(target, drafter, k):
 
 def test_with_prompt_lookup_in_front(target, drafter):
     prompt = [5, 6, 7, 8, 5, 6]
-    generator = SpeculativeGenerator(TorchModelRunner(target, max_seq_len=96), lookup_first(drafter))
+    generator = SpeculativeGenerator(TorchModelRunner(target, max_seq_len=96), suffix_first(drafter))
     (result,) = generator.generate([prompt], max_new_tokens=20)
     assert result.tokens == by_generate(target, prompt, 20)
     assert {record.source for record in result.rounds} >= {"tiny-eagle3"}

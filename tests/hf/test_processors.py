@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers.generation.logits_process as theirs
 from support.doubles import ScriptedDrafter
+from support.eagle import as_head, head_model
 from support.tiny import tiny_llama
 from transformers import GenerationConfig, LogitsProcessorList
 
@@ -17,15 +18,14 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
-from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureHead
 from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
 from models.tt_transformers.demo.speculative_decoding.processors import PURE, OfTransformers, chooser_of
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from training.model import FeatureDraftModel, spec_for_target
 
 VOCAB, EOS, LIMIT = 40, [7, 11], 16
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 3, 5, 3], [9]]
@@ -71,19 +71,14 @@ def drafter_of(kind, model, users):
         return ModelDrafter(TorchModelRunner(of, max_seq_len=64, max_users=users, prove=False))
 
     def by_feature():
-        ids = torch.arange(0, VOCAB, 2)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            spec = spec_for_target(model, ids, layers=(1, 2), name="tiny")
-            head = FeatureDraftModel(spec, ids, model.model.rotary_emb.inv_freq)
-        return FeatureDrafter(FeatureHead(head.as_draft(), model))
+        return FeatureDrafter(as_head(head_model(model, torch.arange(0, VOCAB, 2)), model))
 
     return {
         "lookup": PromptLookupDrafter,
         "model": lambda: by_model(MODELS[1]),
         "self": lambda: by_model(MODELS[0]),
         "feature": by_feature,
-        "hybrid": lambda: lookup_first(by_model(MODELS[0])),
+        "hybrid": lambda: suffix_first(by_model(MODELS[0])),
         "random": lambda: ScriptedDrafter(lambda _, count: [rng.randrange(VOCAB) for _ in range(count)]),
     }[kind]()
 

@@ -22,8 +22,9 @@ from models.tt_transformers.demo.speculative_decoding.acceptance import Sampling
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import decode_plainly
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.structured import Grammar, grammar_source
@@ -96,7 +97,7 @@ DRAFTERS = {
     "self": lambda: ModelDrafter(runner()),
     "model": lambda: ModelDrafter(runner(DRAFT)),
     "lookup": PromptLookupDrafter,
-    "hybrid": lambda: lookup_first(ModelDrafter(runner())),
+    "hybrid": lambda: suffix_first(ModelDrafter(runner())),
     "illegal": lambda: ScriptedDrafter(lambda _, count: [299] * count),
 }
 

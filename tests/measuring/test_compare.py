@@ -64,7 +64,7 @@ def test_every_arm_ran_and_equals_plain_decoding(whole):
     arms = [(run["drafter"], run["num_draft_tokens"], run["lookahead"], run["batch_size"]) for run in record["runs"]]
     drafting = [(2, "fixed"), (16, "adaptive")]
     of_one_size = [("model", 0, "fixed")] + [("model", *one) for one in drafting]
-    of_one_size += [(drafter, *one) for drafter in ("hybrid", "prompt-lookup") for one in drafting]
+    of_one_size += [(drafter, *one) for drafter in ("hybrid", "suffix", "prompt-lookup") for one in drafting]
     assert arms == [(*arm, size) for size in (1, 2) for arm in of_one_size]
     for run in record["runs"]:
         assert run["summary"]["identical"] == 3 and len(run["prompts"]) == 3
@@ -158,7 +158,9 @@ def test_sampling_has_no_peers_and_nothing_to_be_equal_to(target, prompts, tmp_p
 def test_the_demos_own_arm_comes_first(tmp_path):
     entered = line_up(["--json", str(tmp_path / "x.json"), "--pair", "llama-1b-8b", "--k", "0,3,auto"])
     entries = [entry.options for entry in entered.entries]
-    assert [options.drafter for options in entries] == ["model"] * 3 + ["hybrid"] * 2 + ["prompt-lookup"] * 2
+    assert [options.drafter for options in entries] == ["model"] * 3 + [
+        d for d in ("hybrid", "suffix", "prompt-lookup") for _ in "12"
+    ]
     assert entered.base.num_repeats == 3 and entered.peer_ks == [3] and entered.assistant == entries[1].draft
 
 
@@ -215,7 +217,9 @@ def test_peers_stop_where_the_arms_do(target, prompts, tmp_path):
     assert main(arguments(*more, folder=tmp_path, target=target, prompts=prompts)) == 0
     record = json.loads((tmp_path / "c.json").read_text())
     assert [peer["summary"]["identical"] for peer in record["peers"]] == [3, 3]
-    assert [run["arm"] for run in record["runs"]] == ["prompt-lookup, K = 2, 1 at once"]  # 02 is 2
+    assert [run["arm"] for run in record["runs"]] == [
+        f"{drafter}, K = 2, 1 at once" for drafter in ("suffix", "prompt-lookup")
+    ]  # 02 is 2
 
 
 def test_a_file_that_is_read_is_not_written_over(target, prompts, tmp_path, capsys):

@@ -4,7 +4,7 @@
 """Performance gates: what the embedded pair must keep doing. `make gates` checks, `--update` writes
 perf_gates.json anew.
 
-Acceptance and tokens per round (prompt lookup, fp32, greedy, fixed K, the sample prompts) depend on no clock and hardly
+Acceptance and tokens per round (suffix, fp32, greedy, fixed K, the sample prompts) depend on no clock and hardly
 on the machine, so they are exact to +-1%. Speed is a ratio, compared only on request (--speed): on the categories whose
 answer repeats the prompt, speculation must not be slower than plain decoding. On a Tenstorrent device the targets are
 upstream's own (models/model_targets.yaml, verify_perf).
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def gate_options(with_baseline: bool = False) -> RunOptions:
     """The run that the gates are about: the demo on the embedded target, as its own options say it."""
-    command = ["--pair", "smollm2", "--drafter", "prompt-lookup", "-k", str(K), "--max-new-tokens", str(NEW_TOKENS)]
+    command = ["--pair", "smollm2", "--drafter", "suffix", "-k", str(K), "--max-new-tokens", str(NEW_TOKENS)]
     return checked(parser().parse_args(command if with_baseline else [*command, "--no-baseline"]))
 
 

@@ -104,9 +104,9 @@ def test_a_trace_setting_that_says_nothing_is_refused(monkeypatch, ttnn, checkpo
     assert "SPECULATIVE_TRACE is 'yes'; set it to 1" in capsys.readouterr().err
 
 
-def test_prompt_lookup_needs_no_draft_model(demo):
+def test_drafts_from_the_text_need_no_draft_model(demo):
     status, record = demo("-k", "3", draft=None)
-    assert status == 0 and record["drafter"] == "prompt-lookup" and record["summary"]["identical"] == 3
+    assert status == 0 and record["drafter"] == "suffix" and record["summary"]["identical"] == 3
     assert record["models"]["draft"] is None
 
 
@@ -143,7 +143,7 @@ def test_a_trimmed_head_by_text(demo, checkpoints, tmp_path):
     assert accepted_tokens(record) and accepted_tokens(record) <= set(kept)
 
 
-@pytest.mark.parametrize("options", [[], ["--drafter", "prompt-lookup"]], ids=["default", "prompt lookup"])
+@pytest.mark.parametrize("options", [[], ["--drafter", "suffix"]], ids=["default", "suffix"])
 def test_the_embedded_model_is_refused(ttnn, options, capsys):
     assert main(["--backend", "tt", *options]) == 2
     assert "runs on --backend torch; with --backend tt give --pair llama-1b-3b" in capsys.readouterr().err

@@ -17,8 +17,8 @@ from support.tiny import greedy_by_recomputation
 from models.tt_transformers.demo.speculative_decoding import runner
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import ModelDrafter
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
@@ -91,7 +91,7 @@ def test_fused_separate_and_recomputed_texts_are_one(open_pair, ttnn, monkeypatc
         )
         rounds = {}
         for kind in (FusedDrafter, ModelDrafter):
-            drafter = lookup_first(kind(pair[1])) if hybrid else kind(pair[1])
+            drafter = suffix_first(kind(pair[1])) if hybrid else kind(pair[1])
             generator = SpeculativeGenerator(pair[0], drafter, lookahead=new_lookahead(), tokenizer=tokenizer)
             results = generator.generate(prompts, stops=stops)
             assert [result.tokens for result in results] == list(map(ended, prompts, stops))

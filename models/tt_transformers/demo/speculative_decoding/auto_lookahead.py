@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose K by the clock: the K that should emit most tokens per second, from what this run has measured so far."""
 
+import math
 import statistics
 import time
 from collections import defaultdict, deque
@@ -10,15 +11,22 @@ from collections.abc import Sequence
 
 import torch
 
+from models.tt_transformers.demo.speculative_decoding.drafters import Kind
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
-from models.tt_transformers.demo.speculative_decoding.lookahead import Lookahead, check_draft_tokens, check_probability
+from models.tt_transformers.demo.speculative_decoding.lookahead import (
+    PRIOR_ALPHA,
+    Lookahead,
+    check_draft_tokens,
+    check_probability,
+    standing,
+)
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner
 
 WINDOW = 25  # samples behind a median
 CALIBRATION = 3  # forwards of each width before the first request
-PRIOR_ALPHA, PRIOR_WEIGHT = 0.7, 2.0  # what 1B Llamas measure on prose: an unknown draft is worth a try
+PRIOR_WEIGHT = 2.0  # of PRIOR_ALPHA, in rounds
 MEMORY = 0.97  # what a round leaves of the weight of earlier rounds' acceptances
 
 
@@ -37,13 +45,10 @@ class Acceptances:
             self._accepted[j] = MEMORY * self._accepted[j] + right
             self._judged[j] = MEMORY * self._judged[j] + seen
 
-    def expected_tokens(self, count: int) -> float:
-        """1 + sum over j <= count of P(the first j tokens are accepted)."""
-        total = standing = 1.0
-        for accepted, judged in zip(self._accepted[:count], self._judged[:count], strict=True):
-            standing *= accepted / judged
-            total += standing
-        return total
+    @property
+    def odds(self) -> list[float]:
+        """Per token P(it is accepted | those before it are)."""
+        return [accepted / judged for accepted, judged in zip(self._accepted, self._judged, strict=True)]
 
 
 class Clockwork:
@@ -96,6 +101,8 @@ class AutoLookahead(Lookahead):
         self._widest = 0  # rows that a round verified
         self._patience = self.REPROBE[0]
         self._kinds: list[str | None] = []
+        self._counts: list[int] = []
+        self._row_tokens = math.inf  # that the time of one more row would bring otherwise
 
     def start(self, users: int) -> None:
         self._emitted = 0  # tokens of this generation: a prefill leaves nothing to catch up with
@@ -112,36 +119,79 @@ class AutoLookahead(Lookahead):
                 self.clockwork.verifies[users * width].append(time.perf_counter_ns() - start)
 
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
-        self._kinds = list(kinds)
+        self._kinds, self._counts, self._row_tokens = list(kinds), [0] * len(rooms), math.inf
         drafting = [kind for room, kind in zip(rooms, kinds, strict=True) if room > 0 and kind]
-        if not drafting:
-            return [0] * len(rooms)
         # A finished user has no room, and costs nothing. Nor has one about to end: one row too few changes no choice.
-        chosen = self._best_choice(sum(room > 0 for room in rooms), drafting)
-        return [min(chosen, room) if kind else 0 for room, kind in zip(rooms, kinds)]
+        users = sum(room > 0 for room in rooms)
+        if drafting and (chosen := self._best_choice(users, drafting)):
+            rows = users + chosen * len(drafting)
+            row_ns = (self.clockwork.verify_ns(rows) - self.clockwork.verify_ns(users)) / (rows - users)
+            self._row_tokens = row_ns * self._rate(chosen, users, drafting)
+            self._counts = [min(chosen, room, self._worthwhile(kind)) for room, kind in zip(rooms, kinds)]
+        return self._counts
+
+    def _worthwhile(self, kind: str | None) -> int:
+        """How many tokens of a draft of this kind pay their rows, if its odds are known."""
+        if not isinstance(kind, Kind):
+            return self.max_draft_tokens if kind else 0
+        return sum(stands >= self._row_tokens for stands in standing(kind.odds))
+
+    def further(self, rooms: Sequence[int]) -> list[tuple[int, float]]:
+        """Tokens that stand with the draft often enough pay their rows, as they are drafted for nothing."""
+        further = []
+        for room, kind, count in zip(rooms, self._kinds, self._counts, strict=True):
+            if not count or isinstance(kind, Kind):
+                further.append((0, math.inf))
+            else:
+                stands = self._standing(kind or "", count)[-1]
+                further.append((min(room, self.max_draft_tokens) - count, self._row_tokens / max(stands, 1e-9)))
+        return further
+
+    def worth(self, kind: str) -> float:
+        """Tokens per ns with the best K, for one user."""
+        if not self.clockwork.verifies:
+            return super().worth(kind)
+        return max(self._rate(count, 1, [kind]) for count in self._reach(1, 1)[1:])
+
+    def _reach(self, users: int, drafting: int) -> list[int]:
+        """Hope (see verify_ns) is allowed one step at a time: to twice the widest tried."""
+        widest = max(2 * max(self._widest, *self.clockwork.verifies), users + self.choices[1] * drafting)
+        return [k for k in self.choices if users + k * drafting <= widest]
+
+    def _standing(self, kind: str, count: int) -> list[float]:
+        """P(the first j tokens are accepted), for j up to count."""
+        odds = kind.odds if isinstance(kind, Kind) else self._acceptances[kind].odds
+        return standing(odds[:count])
+
+    def _round_ns(self, count: int, users: int, kinds: Sequence[str]) -> float:
+        """Of a round with drafts of so many tokens."""
+        # Of one token; of a kind that was never drafted: nothing, so that it is tried.
+        draft_ns = max(statistics.median(self.clockwork.drafts[kind] or [0.0]) for kind in kinds)
+        return count * draft_ns + self.clockwork.verify_ns(users + count * len(kinds))
+
+    def _rate(self, count: int, users: int, kinds: Sequence[str]) -> float:
+        """Tokens per ns of such a round."""
+        tokens = users + sum(sum(self._standing(kind, count)) for kind in kinds)
+        return tokens / self._round_ns(count, users, kinds)
 
     def _best_choice(self, users: int, kinds: list[str]) -> int:
         if self.clockwork.samples(users) < self.FIRST_PLAIN_ROUNDS or self._rounds_since_plain >= self.PLAIN_EVERY:
             return 0
-        # Of one token; of a kind that was never drafted: nothing, so that it is tried.
-        draft_ns = max(statistics.median(self.clockwork.drafts[kind] or [0.0]) for kind in kinds)
 
         def tokens_per_ns(count: int) -> float:
-            tokens = users - len(kinds) + sum(self._acceptances[kind].expected_tokens(count) for kind in kinds)
-            return tokens / (count * draft_ns + self.clockwork.verify_ns(users + count * len(kinds)))
+            return self._rate(count, users, kinds)
 
-        # Hope (see verify_ns) is allowed one step at a time: to twice the widest tried.
-        widest = max(2 * max(self._widest, *self.clockwork.verifies), users + self.choices[1] * len(kinds))
-        choices = [k for k in self.choices if users + k * len(kinds) <= widest]
+        choices = self._reach(users, len(kinds))
         best = max(choices, key=tokens_per_ns)
-        if best == 0 and self._rounds_since_draft >= self._patience:
+        told = all(isinstance(kind, Kind) for kind in kinds)  # their odds: there is nothing to try
+        if best == 0 and self._rounds_since_draft >= self._patience and not told:
             self._patience = min(2 * self._patience, self.REPROBE[1])
             tried = max(choices[1:], key=tokens_per_ns)
             # What the draft must be fed first is not to cost more than drafts that all stand could win until then.
             known = {kind: statistics.median(self.clockwork.catch_ups[kind] or [0.0]) for kind in kinds}
             late_ns = max((self._emitted - self._fed.get(kind, 0)) * known[kind] for kind in kinds)
-            round_ns = tried * draft_ns + self.clockwork.verify_ns(users + tried * len(kinds))
-            won_ns = self._patience * (self.clockwork.verify_ns(users) - round_ns / (tried + 1))
+            won_per_token = self.clockwork.verify_ns(users) - self._round_ns(tried, users, kinds) / (tried + 1)
+            won_ns = self._patience * won_per_token
             return tried if not late_ns or late_ns <= won_ns else 0
         if best > 0:
             self._patience = self.REPROBE[0]
@@ -161,10 +211,12 @@ class AutoLookahead(Lookahead):
         self._emitted += max(record.emitted for record, _ in live)
         self._fed.update((kind, self._emitted) for _, kind in drafted)
         for record, kind in drafted:
-            self._acceptances[kind].observe(record.drafted, record.accepted)
+            if not isinstance(kind, Kind):
+                own = record.drafted - record.tail
+                self._acceptances[kind].observe(own, min(record.accepted, own))
         for kind in {kind for _, kind in drafted} if whole else ():
             of_kind = [record for record, other in drafted if other == kind]
-            longest = max(record.drafted for record in of_kind)
+            longest = max(record.drafted - record.tail for record in of_kind)
             together_ns = first.verify_ns - self.clockwork.verify_ns(rows)
             draft_ns = max(0.0, together_ns) if first.fused else of_kind[0].drafter_ns
             if not first.catch_up:

@@ -79,5 +79,7 @@ class Batch:
             if emitted <= accepted:  # the stop fell on a drafted token: what was drafted after it counts for nothing
                 drafted = accepted = emitted
             source = draft.sources[user][0] if tokens else ""
-            records.append(RoundRecord(drafted=drafted, accepted=accepted, emitted=emitted, source=source, **shared))
+            tail = sum(other != source for other in draft.sources[user][:drafted])
+            counted: dict[str, Any] = {"drafted": drafted, "accepted": accepted, "emitted": emitted, "tail": tail}
+            records.append(RoundRecord(source=source, **counted, **shared))
         return events, records

@@ -29,6 +29,23 @@ TOKENIZER_PROBES = (
 )
 
 
+class Kind(str):
+    """The kind of a coming draft, of which the drafter knows more than how others of its kind fared.
+
+    Attributes:
+        odds: per token, up to the longest that it may be, P(it stands | those before it do).
+        otherwise: the kind that another drafter would make instead, if one would; the lookahead settles which.
+    """
+
+    odds: tuple[float, ...]
+    otherwise: str | None
+
+    def __new__(cls, name: str, odds: Sequence[float], otherwise: str | None = None) -> Kind:
+        kind = super().__new__(cls, name)
+        kind.odds, kind.otherwise = tuple(odds), otherwise
+        return kind
+
+
 @dataclass(frozen=True, kw_only=True)
 class DraftRequest:
     """What a drafter is asked for in one round, for B users."""
@@ -42,6 +59,12 @@ class DraftRequest:
     min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
     vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
     active: Sequence[bool] = ()  # who has not ended
+    kinds: Sequence[
+        str | None
+    ] = ()  # of the drafts that were settled on (Lookahead.settle); (): as Drafter.expect says
+    # Per user by how many tokens a model's draft may be gone on with from the text, and how likely it must be that
+    # they stand if the draft does; (): by none.
+    further: Sequence[tuple[int, float]] = ()
     judge: ModelRunner | None = None  # who may verify in the same go (Draft.choices); None: nobody, because
     unjudged: str = "other rows are verified as well"
 
@@ -116,7 +139,8 @@ class Drafter(Protocol):
 
     def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
         """What kind of draft each user would get now, None: no draft. By default there is one kind. A lookahead keeps
-        statistics by kind: drafts of one are about equally likely to be right. Asked once per round, before propose."""
+        statistics by kind: drafts of one are about equally likely to be right, but where a Kind tells the odds of this
+        very one. Asked once per round, before propose."""
         return [self.name] * len(contexts)
 
     def propose(self, request: DraftRequest) -> Draft:
@@ -234,7 +258,7 @@ def check_same_tokenizer(
     specials = ("bos_token_id", "eos_token_id", "unk_token_id")
     compared += [(kind, getattr(target, kind), getattr(draft, kind)) for kind in specials]
     compared += [(f"the encoding of {text!r}", target.encode(text), draft.encode(text)) for text in TOKENIZER_PROBES]
-    need = "draft and target must share one tokenizer (the models of one family do), or use --drafter prompt-lookup"
+    need = "draft and target must share one tokenizer (the models of one family do), or use --drafter suffix"
     for what, one, other in compared:
         if one != other:
             differs = f"{what} is {one!r} in the target and {other!r} in the draft"

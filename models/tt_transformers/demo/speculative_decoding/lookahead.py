@@ -8,17 +8,27 @@ Lookahead is how far a draft looks ahead; Lookahead Decoding (Fu et al. 2024), b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import Protocol
 
+from models.tt_transformers.demo.speculative_decoding.drafters import Kind
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import real_number, whole_number
 from models.tt_transformers.demo.speculative_decoding.metrics import RoundRecord
 
 MAX_DRAFT_TOKENS = 31  # with the pending token they fill one 32-row tile
+PRIOR_ALPHA = 0.7  # what 1B Llamas measure on prose: an unknown draft is worth a try
+MARGIN = 1.25  # by which a told draft has to be better: where a text repeats itself, a model's drafts do well, too
+
+
+def standing(odds: Sequence[float]) -> list[float]:
+    """P(the first j tokens stand), for every j; of P(token j stands | those before it do)."""
+    return list(accumulate(odds, mul))
 
 
 class Lookahead(Protocol):
-    """Chooses each user's K; told of every round afterwards. A subclass may leave out start and observe."""
+    """Chooses each user's K; told of every round afterwards. A subclass has to say next, and may say more."""
 
     max_draft_tokens: int  # it never asks for more
     min_probability: float  # drafting ends where the draft model gives no token this probability; 0 never ends it
@@ -27,9 +37,25 @@ class Lookahead(Protocol):
         """Begin a generation of this many users."""
         return
 
+    def settle(self, kinds: Sequence[str | None]) -> list[str | None]:
+        """What Drafter.expect says of each user's coming draft, the better of two where it leaves the choice."""
+        return [kind.otherwise if isinstance(kind, Kind) and self._yields(kind) else kind for kind in kinds]
+
+    def _yields(self, kind: Kind) -> bool:
+        return kind.otherwise is not None and MARGIN * self.worth(kind.otherwise) > self.worth(kind)
+
+    def worth(self, kind: str) -> float:
+        """What orders kinds of drafts: by default how many tokens of the longest may be expected to stand."""
+        odds = kind.odds if isinstance(kind, Kind) else [PRIOR_ALPHA] * self.max_draft_tokens
+        return sum(standing(odds[: self.max_draft_tokens]))
+
     def next(self, rooms: Sequence[int], kinds: Sequence[str | None]) -> list[int]:
         """K per user for the coming round. `rooms`: the most that may be drafted (0: none, or the user has ended);
-        `kinds`: what Drafter.expect says of each user's coming draft (None: there would be none)."""
+        `kinds`: those settled on (None: there would be no draft)."""
+
+    def further(self, rooms: Sequence[int]) -> list[tuple[int, float]]:
+        """DraftRequest.further of the round that next() was asked for; []: none, as where K is fixed."""
+        return []
 
     def observe(self, records: Sequence[RoundRecord | None]) -> None:
         """What became of the round, per user; None for a user who took no part."""

@@ -33,6 +33,7 @@ class RoundRecord:
     emitted: int  # accepted + 1, or accepted if a stop cut the round
     tokens_per_user: int  # T of the verify forward, pending token included
     source: str = ""  # the drafter of the first drafted token; "": nothing was drafted
+    tail: int = 0  # of the drafted tokens the last ones, with which another drafter went on
     catch_up: int = 0  # tokens of rounds without the drafter that it was fed first; draft_ns has their time
     fused: bool = False  # drafted and verified in one go on the device: draft_ns is 0, verify_ns is of both
     apart: str = ""  # why it was not, where it might have been
@@ -179,7 +180,9 @@ class RoundModel:
         """From the rounds of a run that are not fused, and the plain decode steps of the same run."""
         apart = [r for r in rounds if r.drafted and not r.fused]
         usual = [
-            (r.drafter_ns, r.tokens_per_user - 1 if r.own_ns is None else r.drafted) for r in apart if not r.catch_up
+            (r.drafter_ns, r.tokens_per_user - 1 if r.own_ns is None else r.drafted)
+            for r in apart
+            if not (r.catch_up or r.tail)
         ]
         step, verify = median(step_ns), median([r.verify_ns for r in apart])
         draft = median([ns / proposed for ns, proposed in usual])

@@ -1,18 +1,16 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""Prompt lookup: drafts at no cost from what the text has said before; and before another drafter (hybrid)."""
+"""Prompt lookup, a baseline: drafts what followed the last few tokens where they stood before."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import cycle, islice
 
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, of_last
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.inputs import check_kind, whole_number
+from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 
@@ -78,64 +76,3 @@ class PromptLookupDrafter(Drafter):
     def close(self) -> None:
         with self.turns.lock:
             self._follows, self._indexed, self.turns.owner = [], [], None
-
-
-class HybridDrafter(Drafter):
-    """Prompt lookup (or any drafter that knows when it has nothing) first, a model where nothing matches.
-
-    Chosen per user and round; every token keeps its drafter's name, and each drafter catches up by itself afterwards.
-    """
-
-    def __init__(self, first: Drafter, second: Drafter) -> None:
-        self.first, self.second = self.parts = first, second
-        for part in self.parts:
-            check_kind("drafter", part, known_by="propose", example="ModelDrafter")
-        self.name = f"{first.name}+{second.name}"
-        self.feature_layers = second.feature_layers
-        self.runner = getattr(second, "runner", None)
-
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
-        self.first.start(prompts, **of_last(kept))
-        self.second.start(prompts, prompt_features, **of_last(kept))
-
-    def expect(self, contexts: Sequence[Sequence[int]]) -> list[str | None]:
-        """The first drafter's kind where it has one."""
-        kinds = zip(self.first.expect(contexts), self.second.expect(contexts), strict=True)
-        return [kind or other for kind, other in kinds]
-
-    def propose(self, request: DraftRequest) -> Draft:
-        begun = time.perf_counter_ns()
-        first = self.first.propose(request)
-        looked_up = time.perf_counter_ns()
-        left = [0 if drafted else count for drafted, count in zip(first.tokens, request.counts, strict=True)]
-        if not any(left):
-            return first
-        if not any(first.tokens):
-            return self.second.propose(request)
-        second = self.second.propose(replace(request, counts=left, judge=None))
-        times = looked_up - begun, time.perf_counter_ns() - looked_up
-        own_ns = [times[not drafted] for drafted in first.tokens]
-        for user, drafted in enumerate(first.tokens):
-            if not drafted:
-                first.tokens[user], first.probs[user] = second.tokens[user], second.probs[user]
-                first.sources[user] = second.sources[user]
-        caught_up = max(first.catch_up, second.catch_up)
-        return replace(first, catch_up=caught_up, choices=None, apart=second.apart, own_ns=own_ns)
-
-    def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        self.first.observe(accepted_counts, None)
-        self.second.observe(accepted_counts, features)
-
-    def close(self) -> None:
-        self.first.close()
-        self.second.close()
-
-
-def lookup_first(second: Drafter) -> HybridDrafter:
-    """Prompt lookup before `second`, only on matches of two tokens or more: one token says less than a model."""
-    return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)

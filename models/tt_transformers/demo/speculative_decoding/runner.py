@@ -183,7 +183,7 @@ def check_features(runner: ModelRunner, features: Sequence[int]) -> None:
     """BadInput if hidden states are asked for that `runner` cannot give."""
     wanted = whole_numbers(features, "the feature layers")
     if wanted and not runner.supports_features:
-        raise BadInput(f"{runner.name} gives no hidden states; draft with a model or by prompt lookup")
+        raise BadInput(f"{runner.name} gives no hidden states; draft with a model or from the text (suffix)")
     last = getattr(runner, "num_layers", None)
     if wrong := [layer for layer in wanted if layer < 0 or last is not None and layer > last]:
         raise BadInput(f"{runner.name} has no layer {wrong[0]} to read; its layers are 0 (embeddings) to {last}")

@@ -211,7 +211,7 @@ class SpeculativeGenerator:
         """Ask the drafter for up to K tokens per user; one token of the room left is always the target's own."""
         rooms = [max(0, sequence.room - 1) for sequence in batch.sequences]
         contexts = [sequence.tokens for sequence in batch.sequences]
-        kinds = self.drafter.expect(contexts) if self.drafter else [None] * len(rooms)
+        kinds = self.lookahead.settle(self.drafter.expect(contexts) if self.drafter else [None] * len(rooms))
         counts = self.lookahead.next(rooms, kinds)
         if self.drafter is None or not any(counts):
             return Draft([[] for _ in rooms], [None] * len(rooms), [[] for _ in rooms])
@@ -224,6 +224,8 @@ class SpeculativeGenerator:
             min_probability=self.lookahead.min_probability,
             vocab_size=self.target.vocab_size,
             active=[not sequence.finished for sequence in batch.sequences],
+            kinds=kinds,
+            further=self.lookahead.further(rooms),
             judge=self.target if self.verify_width == 1 and batch.by_ids else None,
             **({} if batch.by_ids else {"unjudged": "logits are wanted, and a round in one go gives ids"}),
         )

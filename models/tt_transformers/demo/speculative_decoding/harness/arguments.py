@@ -6,7 +6,7 @@
 from models.tt_transformers.demo.speculative_decoding.harness.command import Parser, number
 from models.tt_transformers.demo.speculative_decoding.lookahead import MAX_DRAFT_TOKENS
 
-DRAFTERS = ("model", "feature", "eagle3", "prompt-lookup", "hybrid")
+DRAFTERS = ("model", "feature", "eagle3", "suffix", "prompt-lookup", "hybrid")
 LOOKAHEADS = ("fixed", "adaptive", "auto")
 PRECISIONS = {"torch": ("float32", "bfloat16"), "tt": ("performance", "accuracy")}  # by backend, the default first
 DEFAULT_K = 4
@@ -30,12 +30,15 @@ def parser() -> Parser:
     add("--target", metavar="ID_OR_PATH", help="any Hugging Face causal LM instead of a pair")
     add("--draft", metavar="ID_OR_PATH", help="a small model with the target's tokenizer, or an EAGLE-3 head of it")
     who = (
-        "a draft model, a trained feature draft, an EAGLE-3 head, prompt lookup, or hybrid: prompt lookup where the "
-        "text repeats itself (default: what is there: model, hybrid of a head or a feature draft, lookup)"
+        "a draft model, a trained feature draft, an EAGLE-3 head, suffix: what followed in the text so far, prompt "
+        "lookup (a baseline), or hybrid: suffix where it promises more than the draft, and behind it (default: what is "
+        "there: model, hybrid of a head or a feature draft, suffix)"
     )
     add("--drafter", choices=DRAFTERS, help=who)
     taps = "the target's layers whose inputs an EAGLE-3 head reads, such as 2,16,29 (default: what its config says)"
     add("--eagle-layers", metavar="LIST", help=taps)
+    past = "suffix drafts also from past answers, to any prompt, N tokens of them (default: 0; said in the record)"
+    add("--suffix-memory", type=whole, default=0, metavar="N", help=past)
     add("--draft-file", metavar="FILE", help="a feature draft trained for the target (python -m training.train_draft)")
     add("--draft-head-ids", metavar="FILE", help="trim the draft's output layer to this JSON list of ids")
     add("--draft-head-text", metavar="FILE", help="... or to the most frequent ids of this text")

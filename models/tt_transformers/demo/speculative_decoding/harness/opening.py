@@ -18,12 +18,14 @@ from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.processing import wants_logits as _wants_logits
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
+from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
-from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter, lookup_first
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.structured import Grammar
+from models.tt_transformers.demo.speculative_decoding.suffix import SuffixDrafter
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
 if TYPE_CHECKING:
@@ -58,8 +60,10 @@ class Bench:
             drafter = None
         elif options.drafter == "prompt-lookup":
             drafter = PromptLookupDrafter()
+        elif options.drafter == "suffix":
+            drafter = SuffixDrafter(memory=options.suffix_memory)
         elif options.drafter == "hybrid":
-            drafter = lookup_first(cast(Drafter, drafter))
+            drafter = suffix_first(cast(Drafter, drafter), memory=options.suffix_memory)
         return SpeculativeGenerator(
             self.target,
             drafter,

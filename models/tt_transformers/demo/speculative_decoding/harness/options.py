@@ -29,12 +29,14 @@ WIDEST_AUTOMATIC_K = 16  # of a lookahead that varies K, unless the user says ho
 INPUTS = ("prompts", "json_schema", "draft_file", "draft_head_ids", "draft_head_text", "target", "draft", "assistant")
 # Drafter -> what is said where it does not have what it needs.
 NEEDED = {
-    "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter prompt-lookup",
+    "model": "needs a draft model; add --draft ID_OR_PATH or choose --drafter suffix",
     "feature": "needs a feature draft of the target; add --draft-file FILE",
     "eagle3": "needs an EAGLE-3 head of the target; add --draft ID_OR_PATH",
     "hybrid": "needs a draft; add --draft ID_OR_PATH or --draft-file FILE",
+    "suffix": "uses no draft, but one was named; drop one of them",
     "prompt-lookup": "uses no draft, but one was named; drop one of them",
 }
+FROM_TEXT = ("suffix", "prompt-lookup")  # which drafters use no draft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class RunOptions:
     draft_head_file: Path | None = None  # a trimmed draft's output ids: this file lists them,
     draft_head_size: int | None = None  # or they are so many, the most frequent of its text
     drafter: str = "model"  # one of arguments.DRAFTERS
+    suffix_memory: int = 0  # tokens of past answers that suffix drafts from too
     backend: str = "torch"
     device: str = "cpu"  # cpu, cuda, or with backend "tt" the mesh
     dtype: str = "float32"  # one of the backend's arguments.PRECISIONS
@@ -73,7 +76,7 @@ class RunOptions:
     def settings(self) -> dict[str, Any]:
         """The run as its result JSON names it."""
         models = ("pair", "target", "draft", "drafter", "backend", "device", "dtype", "num_draft_tokens", "lookahead")
-        names = (*models, "batch_size", "exact", "max_new_tokens", "num_repeats", "prove")
+        names = (*models, "suffix_memory", "batch_size", "exact", "max_new_tokens", "num_repeats", "prove")
         settings = {name: getattr(self, name) for name in names}
         return settings | {"draft": self.draft or self.eagle or (self.draft_file and self.draft_file.stem)}
 
@@ -85,6 +88,8 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         empty = value == "" and name != "prompt"
         _refuse(empty, f"{_option(name)} was given an empty text; drop it, or say what it should be")
     chosen = _models(arguments) | _machine(arguments)
+    forgets = arguments.suffix_memory and chosen["drafter"] not in ("suffix", "hybrid")
+    _refuse(forgets, f"--suffix-memory is suffix's, and --drafter {chosen['drafter']} is used; drop one of them")
     exact, on_tt = arguments.exact, arguments.backend == "tt"
     pair = PAIRS.get(chosen["pair"])
     usual = "fixed" if arguments.num_draft_tokens else pair.lookahead if pair else "auto"
@@ -106,7 +111,7 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
         prompts = [Prompt(prompt_files.checked_text(arguments.prompt, "--prompt"))]
     return RunOptions(
         **chosen,
-        **{name: given[name] for name in ("backend", "batch_size", "exact", "max_new_tokens")},
+        **{name: given[name] for name in ("backend", "batch_size", "exact", "max_new_tokens", "suffix_memory")},
         num_draft_tokens=arguments.num_draft_tokens or (DEFAULT_K if lookahead == "fixed" else WIDEST_AUTOMATIC_K),
         lookahead=lookahead,
         max_seq_len=arguments.max_seq_len or DEFAULT_SEQ_LEN,
@@ -165,10 +170,10 @@ def _models(arguments: argparse.Namespace) -> dict[str, Any]:
         draft_file = draft_file or pair.draft_path
         if not asked:
             draft, eagle = pair.draft, pair.eagle
-        if pair.draft_file and not (asked or draft_file or drafter == "prompt-lookup"):
-            logger.warning(f"the trained draft {pair.draft_file} is not here; prompt lookup drafts instead")
-    drafter = drafter or ("model" if draft else "hybrid" if eagle or draft_file else "prompt-lookup")
-    there = {"model": draft, "eagle3": eagle, "feature": draft_file, "prompt-lookup": not (asked or file)}
+        if pair.draft_file and not (asked or draft_file or drafter in FROM_TEXT):
+            logger.warning(f"the trained draft {pair.draft_file} is not here; the text alone drafts instead (suffix)")
+    drafter = drafter or ("model" if draft else "hybrid" if eagle or draft_file else "suffix")
+    there = {"model": draft, "eagle3": eagle, "feature": draft_file} | dict.fromkeys(FROM_TEXT, not (asked or file))
     there["hybrid"] = draft or eagle or draft_file
     _refuse(not there[drafter], f"--drafter {drafter} {NEEDED[drafter]}")
     by_model = draft if drafter in ("model", "hybrid") else None
@@ -217,7 +222,7 @@ def _draft_head(arguments: argparse.Namespace, draft: str | None) -> Path | None
     ids, text, size = arguments.draft_head_ids, arguments.draft_head_text, arguments.draft_head_size
     if not ids and not text and size is None:
         return None
-    _refuse(not draft, "a trimmed head is a draft model's, and there is none (not prompt-lookup's either); add --draft")
+    _refuse(not draft, "a trimmed head is a draft model's, and there is none (suffix has none); add --draft")
     right = bool(ids) != bool(text) and (size is None) == (not text)
     _refuse(not right, "give --draft-head-ids FILE, or --draft-head-text FILE with --draft-head-size N")
     return _file(arguments, "draft_head_ids") or _file(arguments, "draft_head_text")

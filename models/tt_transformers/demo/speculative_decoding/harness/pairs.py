@@ -14,7 +14,7 @@ EMBEDDED_DRAFTS = Path(__file__).resolve().parents[5] / "embedded_drafts"  # bes
 
 @dataclass(frozen=True)
 class ModelPair:
-    """A target, and who drafts for it: prompt lookup, where no draft, no head and no draft_file is there."""
+    """A target, and who drafts for it: suffix, where no draft, no head and no draft_file is there."""
 
     name: str
     target: str
@@ -61,4 +61,4 @@ def named_pair(name: str) -> ModelPair:
 def pair_listing() -> str:
     """One line per named pair."""
     line = "{0.name:<16}{0.target} <- {1}  ({0.description})"
-    return "\n".join(line.format(pair, pair.draft or pair.eagle or "prompt lookup") for pair in PAIRS.values())
+    return "\n".join(line.format(pair, pair.draft or pair.eagle or "suffix") for pair in PAIRS.values())

@@ -152,7 +152,8 @@ def _timed(records: Records) -> Timed:
     live = {user: record for user, record in enumerate(records) if record is not None}
     first = next(iter(live.values()))
     drafters = frozenset(record.source for record in live.values() if record.drafted)
-    kind = (first.tokens_per_user, drafters, first.catch_up, first.fused, len(live))
+    tail = sum(record.tail for record in live.values())
+    kind = (first.tokens_per_user, drafters, tail, first.catch_up, first.fused, len(live))
     return Timed(kind, first.total_ns, tuple(live))
 
 

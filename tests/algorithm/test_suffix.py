@@ -1,0 +1,391 @@
+# SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
+
+# SPDX-License-Identifier: Apache-2.0
+"""Drafts from the text: the automaton against brute force, what it costs, what is drafted, and what is remembered."""
+
+import itertools
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from support.law import TableRunner, assert_follows, law_of, random_table
+from support.rounds import record
+
+from models.tt_transformers.demo.speculative_decoding import acceptance
+from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
+from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
+from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, Kind
+from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
+from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.suffix import Answers, Odds, SuffixDrafter
+from models.tt_transformers.demo.speculative_decoding.suffix_automaton import CHAIN, Match, SuffixAutomaton
+
+
+def longest_match(text):
+    """By brute force: how long a suffix occurred before."""
+    ends = range(1, len(text))
+    return max(
+        (n for n in range(1, len(text)) if any(text[:end][-n:] == text[-n:] for end in ends if end >= n)), default=0
+    )
+
+
+def followers(text, n):
+    """By brute force: what followed the last n tokens, and how often."""
+    return Counter(text[i + n] for i in range(len(text) - n) if text[i : i + n] == text[-n:])
+
+
+def agrees_with_brute_force(text, automaton):
+    match = automaton.match
+    assert match.length == longest_match(text)
+    for at in automaton.shorter(match):
+        token, count, followed = automaton.likeliest(at.state)
+        counts = followers(text, at.length)
+        assert (followed, count) == (sum(counts.values()), max(counts.values())) and counts[token] == count
+
+
+def grown(tokens):
+    """The automaton of every prefix."""
+    automaton, text = SuffixAutomaton(), []
+    for token in tokens:
+        automaton.append(token)
+        yield (text := [*text, token]), automaton
+
+
+def random_texts(count, longest):
+    for seed in range(count):
+        rng = random.Random(seed)
+        vocab = rng.choice([1, 2, 3, 5, 9])
+        yield [rng.randrange(vocab) for _ in range(rng.randint(1, longest))]
+
+
+def de_bruijn(order):
+    """Every word of `order` bits once: nothing longer than order - 1 ever occurs again."""
+    bits, seen = [0] * order, {(0,) * order}
+    while True:
+        for bit in (1, 0):
+            if (word := (*bits[len(bits) - order + 1 :], bit)) not in seen:
+                seen.add(word)
+                bits.append(bit)
+                break
+        else:
+            return bits
+
+
+LOOP = [5, 1, 4, 2, 8, 3, 7]
+TEXTS = {
+    "one token": [3] * 3000,
+    "de bruijn": de_bruijn(11),
+    "long repeats": list(range(900)) * 3,
+    "a loop, then a break": [*LOOP * 300, 99, *LOOP * 20],
+}
+
+
+class TestAutomaton:
+    def test_longest_match_and_counts_equal_brute_force(self):
+        """A thousand texts, all of their prefixes."""
+        for tokens in random_texts(1000, 16):
+            for text, automaton in grown(tokens):
+                agrees_with_brute_force(text, automaton)
+
+    @pytest.mark.parametrize("wrong", ["_whole", "match"])
+    def test_a_wrong_automaton_shows(self, wrong, monkeypatch):
+        """Negative control: one that never forks, and one that takes the whole text for its own match."""
+        lies = {
+            "_whole": lambda self, state, token, edge: self._target[edge],
+            "match": property(lambda self: Match(self._last, self._length[self._last])),
+        }
+        monkeypatch.setattr(SuffixAutomaton, wrong, lies[wrong])
+        with pytest.raises((AssertionError, TypeError)):
+            self.test_longest_match_and_counts_equal_brute_force()
+
+    @pytest.mark.parametrize("name", TEXTS)
+    def test_matches_of_adversarial_texts(self, name):
+        """The matches are exact whatever the text; counts are where no more than CHAIN suffixes recur."""
+        automaton, text = SuffixAutomaton(TEXTS[name]), TEXTS[name]
+        expected = {"one token": 2999, "de bruijn": 10, "long repeats": 1800, "a loop, then a break": 140}[name]
+        assert automaton.match.length == expected
+        assert len(automaton._length) <= 2 * len(text) and len(automaton._token) <= 3 * len(text)
+
+    @pytest.mark.parametrize("name", TEXTS)
+    def test_an_append_takes_the_same_wherever_it_is(self, name):
+        """In visited states and edges, of every prefix: no more per token of a longer one."""
+        automaton = SuffixAutomaton()
+        for token in TEXTS[name]:
+            automaton.append(token)
+            assert automaton.steps <= (2 * CHAIN + 8) * automaton.size
+
+    def test_memory_is_flat(self):
+        rng = random.Random(0)
+        words = [min(49_151, int(rng.paretovariate(0.7))) for _ in range(20_000)]
+        automaton = SuffixAutomaton(words[:10_000])
+        once = automaton.bytes
+        automaton.extend(words[10_000:])
+        assert 150 < automaton.bytes / 20_000 < 260 and automaton.bytes < 2.3 * once
+
+    def test_following_finds_the_longest_known_suffix(self):
+        """Of any other text, token by token."""
+        for seed, tokens in enumerate(random_texts(100, 14)):
+            rng, automaton, match, other = random.Random(seed), SuffixAutomaton(tokens), Match(), []
+            for _ in range(12):
+                other.append(rng.randrange(9))
+                match = automaton.follow(match, other[-1])
+                known = [tokens[i:j] for i in range(len(tokens)) for j in range(i + 1, len(tokens) + 1)]
+                assert match.length == max(n for n in range(len(other) + 1) if n == 0 or other[-n:] in known)
+
+
+def drafted(context, count, **options):
+    drafter = SuffixDrafter(**options)
+    drafter.start([context])
+    return drafter.propose(DraftRequest(contexts=[context], counts=[count])).tokens[0]
+
+
+class TestDrafts:
+    @pytest.mark.parametrize(
+        "context, count, expected",
+        [
+            ([1, 2, 3, 9, 1, 2], 2, [3, 9]),
+            ([1, 2, 3], 4, []),
+            ([7], 4, []),
+            ([1, 2, 3, 9, 1, 2], 0, []),
+            ([1, 2, 4, 1, 2, 4, 1, 2, 5, 6, 1, 2], 1, [4]),  # twice, against once and later
+            ([1, 2, 4, 8, 1, 2, 5, 8, 1, 2], 1, [5]),  # once each: the later
+            ([3] * 40, 8, [3] * 8),  # an occurrence that overlaps the end goes on into the draft
+            (LOOP * 3, 10, [*LOOP, *LOOP[:3]]),
+            ([*LOOP * 3, 99], 4, []),  # the break was never seen
+        ],
+    )
+    def test_what_followed_most_often(self, context, count, expected):
+        assert drafted(context, count) == expected
+
+    def test_after_a_break_the_loop_is_found_again(self):
+        assert drafted([*LOOP * 4, 99, *LOOP[:4]], 3) == LOOP[4:]
+
+    def test_the_longest_match_is_not_always_the_likeliest(self):
+        """Three tokens that were followed once by 9, two of them by 4 five times."""
+        text = [7, 1, 2, 9, *[1, 2, 4] * 5, 7, 1, 2]
+        drafter = SuffixDrafter()
+        drafter._odds._right = [one * 0.1 if cell < 1 else one for cell, one in enumerate(drafter._odds._right)]
+        drafter.start([text])
+        assert drafter.propose(DraftRequest(contexts=[text], counts=[1])).tokens == [[4]]
+
+    def test_a_draft_ends_where_it_is_unsure(self):
+        text = [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4]
+        request = {"contexts": [text], "counts": [6]}
+        drafter = SuffixDrafter()
+        drafter.start([text])
+        every = drafter.propose(DraftRequest(**request)).tokens[0]
+        (kind,) = drafter.expect([text])
+        assert 0 < len(drafter.propose(DraftRequest(**request, min_probability=kind.odds[0] + 0.001)).tokens[0] or [0])
+        assert drafter.propose(DraftRequest(**request, min_probability=0.99)).tokens == [[]] and len(every) > 2
+
+    def test_a_kind_is_a_length_of_match_and_tells_its_odds(self):
+        drafter = SuffixDrafter()
+        drafter.start([[1, 2, 3, 1], LOOP * 6, [1]])
+        kinds = drafter.expect([[1, 2, 3, 1], LOOP * 6, [1]])
+        assert kinds == ["suffix-1", "suffix-16", None] and kinds[0].odds[0] < 0.5 < kinds[1].odds[0]
+
+    def test_odds_follow_what_is_emitted(self):
+        """A text whose matches are never right comes to be believed less, drafted or not; one that loops more."""
+
+        def odds_after(emitted):
+            drafter = SuffixDrafter()
+            prompt = [1, 2, 3]
+            drafter.start([prompt])
+            drafter.expect([prompt + emitted])
+            return [right / claimed for right, claimed in zip(drafter._odds._right, drafter._odds._claimed)]
+
+        before = list(Odds.PRIOR)
+        broken = list(itertools.chain.from_iterable((1, 2, n) for n in range(10, 60)))
+        assert odds_after(broken)[1] < 0.7 * before[1] and odds_after(LOOP * 20)[2] > before[2]
+        assert odds_after([]) == pytest.approx(before)
+
+
+class TestLength:
+    """How far a draft goes is the lookahead's to say, by the odds and what rows cost."""
+
+    def lookahead(self, row):
+        lookahead = AutoLookahead((0, 1, 2, 3, 4, 6, 8, 12, 16))
+        for rows in range(1, 33):
+            lookahead.clockwork.verifies[rows].extend([100 + int(100 * row * (rows - 1))] * 3)
+        return lookahead
+
+    @pytest.mark.parametrize("odds, row, fewest, most", [
+        (0.95, 0.01, 16, 16), (0.95, 0.05, 12, 16), (0.5, 0.05, 2, 4), (0.5, 0.3, 1, 1), (0.2, 0.3, 0, 0),
+    ])  # fmt: skip
+    def test_it_weighs_odds_against_rows(self, odds, row, fewest, most):
+        (count,) = self.lookahead(row).next([40], [Kind("suffix-4", [odds] * 31)])
+        assert fewest <= count <= most
+
+    def test_users_with_worse_odds_draft_less_in_the_same_round(self):
+        kinds = [Kind("suffix-16", [0.97] * 31), Kind("suffix-1", [0.3] * 31)]
+        sure, unsure = self.lookahead(0.05).next([40, 40], kinds)
+        assert sure >= 8 and unsure <= 3
+
+    def test_the_better_of_two_is_settled_on(self):
+        lookahead = self.lookahead(0.05)
+        lookahead.clockwork.drafts["head"].append(5.0)
+        for _ in range(30):
+            lookahead._acceptances["head"].observe(4, 2)
+        good, bad = Kind("suffix-8", [0.95] * 31, "head"), Kind("suffix-1", [0.2] * 31, "head")
+        assert lookahead.settle([good, bad, None, "head"]) == ["suffix-8", "head", None, "head"]
+        assert FixedLookahead(4).settle([good, bad]) == ["suffix-8", "head"]
+
+    def test_a_tail_is_asked_for_where_it_pays(self):
+        lookahead = self.lookahead(0.05)
+        (count,) = lookahead.next([40], ["head"])
+        ((most, least),) = lookahead.further([40])
+        assert count > 0 and most == 16 - count and 0.0 < least < 1.0
+        assert lookahead.further([count]) == [(0, least)]
+        lookahead.next([40], [Kind("suffix-8", [0.9] * 31)])
+        assert lookahead.further([40])[0][0] == 0
+
+    def test_a_tail_is_no_acceptance_of_the_head(self):
+        lookahead = self.lookahead(0.05)
+        lookahead.next([40], ["head"])
+        before = lookahead._acceptances["head"].odds[3]
+        lookahead.observe([replace(record(6, 6, draft_ns=40, verify_ns=130), tail=4)])
+        assert list(lookahead.clockwork.drafts["head"]) == [20.0]
+        judged = lookahead._acceptances["head"]._judged
+        assert judged[0] > judged[5] and lookahead._acceptances["head"].odds[3] >= before
+
+
+def test_a_rejected_draft_costs_nothing_that_grows():
+    """What a round adds is what it emits; drafts of thousands of rejected tokens are nowhere."""
+    drafter, context = SuffixDrafter(), LOOP * 40
+    drafter.start([context])
+    taken = []
+    for token in range(1000, 1400):  # the loop is drafted or tried, and never right
+        drafter.propose(DraftRequest(contexts=[context], counts=[31]))
+        drafter.observe([0], None)
+        context = [*context, token, *LOOP[:3]]
+        before = drafter._users[0].own.text.steps
+        drafter.propose(DraftRequest(contexts=[context], counts=[31]))
+        taken.append(drafter._users[0].own.text.steps - before)
+    assert drafter._users[0].own.text.size == len(context)
+    assert max(taken[200:]) <= max(taken[:200]) + 5
+
+
+class TestLaw:
+    V, SAMPLING, PROMPT = 6, SamplingParams(temperature=0.8, seed=4), [3, 5, 1, 3, 5]
+    TARGET = staticmethod(random_table(1, 6))
+
+    def texts(self, users=1500):
+        drafter = SuffixDrafter()
+        runner = TableRunner(self.TARGET, vocab=self.V, users=users)
+        generator = SpeculativeGenerator(runner, drafter, num_draft_tokens=3, sampling=self.SAMPLING)
+        results = generator.generate([self.PROMPT] * users, max_new_tokens=4)
+        assert sum(result.drafted for result in results) > users / 2
+        return Counter(tuple(result.tokens[:3]) for result in results)
+
+    def law(self):
+        def after(*last):
+            return law_of(to_probabilities(self.TARGET(last), self.SAMPLING))
+
+        law = {}
+        for a, p in after(*self.PROMPT[-2:]).items():
+            for b, q in after(self.PROMPT[-1], a).items():
+                law.update({(a, b, c): p * q * r for c, r in after(a, b).items()})
+        return law
+
+    def test_texts_follow_the_targets_law(self):
+        assert_follows(self.texts(), self.law())
+
+    def test_accepting_whatever_is_drafted_shows(self, monkeypatch):
+        """Negative control."""
+        always = lambda drafted, q, p, generator: (len(drafted), sample(p[len(drafted)], generator))  # noqa: E731
+        monkeypatch.setattr(acceptance, "_accept_sampled", always)
+        with pytest.raises(AssertionError):
+            assert_follows(self.texts(), self.law())
+
+
+def answered(drafter, prompt, answer):
+    """A generation that gave this answer, and another that begins."""
+    drafter.start([prompt])
+    drafter.expect([[*prompt, *answer]])
+
+
+class TestMemory:
+    ANSWER = list(range(100, 140))
+
+    @pytest.mark.parametrize("memory, expected", [(0, []), (1000, ANSWER[4:8])])
+    def test_another_requests_text_is_drafted_only_if_asked_for(self, memory, expected):
+        drafter = SuffixDrafter(memory=memory)
+        answered(drafter, [1, 2, 3], self.ANSWER)
+        text = [7, 8, *self.ANSWER[:4]]
+        drafter.start([text])
+        draft = drafter.propose(DraftRequest(contexts=[text], counts=[4]))
+        assert draft.tokens == [expected] and draft.sources == [["suffix-memory"] * len(expected)]
+
+    def test_prompts_are_not_remembered(self):
+        drafter = SuffixDrafter(memory=1000)
+        answered(drafter, self.ANSWER, [1])
+        drafter.start([self.ANSWER[:4]])
+        assert drafter.propose(DraftRequest(contexts=[self.ANSWER[:4]], counts=[4])).tokens == [[]]
+
+    def test_closing_forgets(self):
+        drafter = SuffixDrafter(memory=1000)
+        answered(drafter, [1, 2, 3], self.ANSWER)
+        drafter.close()
+        drafter.start([self.ANSWER[:4]])
+        assert drafter.propose(DraftRequest(contexts=[self.ANSWER[:4]], counts=[4])).tokens == [[]]
+
+    def test_its_size_is_bounded_and_the_least_recently_used_goes_first(self):
+        answers = Answers(100)
+        texts = [[n * 100 + i for i in range(20)] for n in range(1, 7)]
+        for text in texts[:5]:
+            answers.add(text)
+        assert answers.size == 100
+        found = Match()
+        for token in texts[0][:5]:
+            found = answers.text.follow(found, token)
+        answers.use(found)  # the oldest was drafted from
+        answers.add(texts[1])  # and the next one given again
+        answers.add(texts[5])
+        kept = [list(answer) for answer in answers._kept]
+        assert kept == [texts[0], texts[1], texts[5]] and answers.size <= 75
+        assert answers.text.size == sum(map(len, kept)) + len(kept)
+        for text in texts:
+            match = Match()
+            for token in text:
+                match = answers.text.follow(match, token)
+            assert match.length == (20 if text in kept else 0)
+
+    def test_an_answer_longer_than_the_memory_is_not_kept(self):
+        answers = Answers(10)
+        answers.add(range(11))
+        answers.add([])
+        assert answers.size == 0 == answers.text.size
+
+    def test_what_separates_answers_is_never_drafted(self):
+        drafter = SuffixDrafter(memory=1000)
+        for answer in ([1, 2, 3], [4, 5, 6], [1, 2, 3, 9]):
+            answered(drafter, [50], answer)
+        for text in ([60, 1, 2], [60, 4, 5, 6], [60, 5, 6]):
+            drafter.start([text])
+            (tokens,) = drafter.propose(DraftRequest(contexts=[text], counts=[8])).tokens
+            assert min(tokens, default=0) >= 0
+
+    @pytest.mark.parametrize("memory", [-1, 1.5, "many"])
+    def test_a_wrong_size_is_refused(self, memory):
+        with pytest.raises(BadInput):
+            SuffixDrafter(memory=memory)
+
+    def test_the_text_is_the_targets_own_with_memory_too(self):
+        target = random_table(7, 6)
+
+        def texts(drafter):
+            runner = TableRunner(target, vocab=6, users=1)
+            generator = SpeculativeGenerator(runner, drafter, num_draft_tokens=5 if drafter else 0)
+            return [generator.generate([prompt], max_new_tokens=30)[0].tokens for prompt in ([1, 2], [3], [1, 2, 4])]
+
+        assert texts(SuffixDrafter(memory=40)) == texts(None)
+
+
+def test_torch_is_not_asked_for_randomness():
+    """A draft from the text draws nothing: the users' generators stay where they are."""
+    state = torch.random.get_rng_state()
+    drafted(LOOP * 4, 8)
+    assert torch.equal(state, torch.random.get_rng_state())
