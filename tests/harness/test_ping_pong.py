@@ -16,8 +16,9 @@ from models.tt_transformers.demo.speculative_decoding.drafters import ModelDraft
 from models.tt_transformers.demo.speculative_decoding.harness.ping_pong import SEGMENT, play
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
-from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter, suffix_first
 from models.tt_transformers.demo.speculative_decoding.plain_decoding import PlainDecoder
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import GenerationRequest
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
@@ -153,8 +154,9 @@ def test_a_loop_that_drafts_nothing():
 
 
 def test_rounds_are_known_by_all_that_their_time_depends_on():
-    played = game(suffix_first(ModelDrafter(runner(TorchModelRunner, seed=0))), [PROMPT * 3], k=3)
+    lookup = PromptLookupDrafter(min_ngram=2)
+    played = game(HybridDrafter(lookup, ModelDrafter(runner(TorchModelRunner, seed=0))), [PROMPT * 3], k=3)
     kinds = {timed.kind for segment in played.segments for timed in segment.rounds}
     drafters = {source for kind in kinds for source in kind[1]}
-    assert len(drafters) == 2 and all(kind[0] <= 4 and kind[4] == 1 for kind in kinds)
+    assert len(drafters) == 2 and all(kind[0] <= 4 and kind[5] == 1 for kind in kinds)
     assert torch.is_inference_mode_enabled() is False

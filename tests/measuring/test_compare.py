@@ -132,7 +132,7 @@ def test_an_inconclusive_run_has_no_ratio_nor_have_the_peers_beside_it(target, p
     more = ("--k", "2", "--repeat", "3")
     assert main(arguments(*more, folder=tmp_path, target=target, prompts=prompts)) == 0
     record = json.loads((tmp_path / "c.json").read_text())
-    assert [run["prediction"] for run in record["runs"]] == [None]
+    assert [run["prediction"] for run in record["runs"]] == [None, None]
     assert {peer["summary"]["not_comparable"] for peer in record["peers"]} == {"the neighbours are loud"}
     said = capsys.readouterr().out
     assert "K = 2, 1 at once: inconclusive: the neighbours are loud" in said and not re.search(r"\d[x×]", said)

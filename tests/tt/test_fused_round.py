@@ -12,8 +12,9 @@ from support.tiny import greedy_by_recomputation
 
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, ModelDrafter
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
-from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt import fused_round, round_program, row_decode
@@ -89,7 +90,9 @@ def test_k_of_a_fixed_set(open_pair):
 def test_catches_up_in_wide_steps(open_pair):
     """Rounds that copy from the text pass without the draft; what it missed is fed before the next fused round."""
     pair = open_pair("always-right", num_draft_tokens=3, catch_up=16)
-    generator = SpeculativeGenerator(pair[0], suffix_first(FusedDrafter(pair[1])), num_draft_tokens=3)
+    generator = SpeculativeGenerator(
+        pair[0], HybridDrafter(PromptLookupDrafter(min_ngram=2), FusedDrafter(pair[1])), num_draft_tokens=3
+    )
     (result,) = generator.generate(PROMPTS[1:2], max_new_tokens=LIMIT)
     assert result.tokens == greedy_texts()[1]
     assert {r.fused for r in result.rounds} == {True, False} and max(r.catch_up for r in result.rounds if r.fused) > 0
