@@ -13,7 +13,7 @@ leave behind: nothing else of a one-layer head is read later.
 Activations are bf16, in L1 where they are rows of a decode. Matrices and cache are BFP8, in "accuracy" bf16.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,20 @@ class EagleHead:
 
     Args:
         target: the loaded model that it drafts for (LoadedModel), which lends its embedding.
-        output_rows: [V, hidden], the target's own; used where the checkpoint has no lm_head.
+        output_rows: reads the target's own, [V, hidden]; asked where the checkpoint has no lm_head.
         batch: rows of a compiled step.
     """
 
-    def __init__(self, target: Any, head: HeadRequest, *, output_rows: Tensor, batch: int, exact: bool) -> None:
+    def __init__(
+        self, target: Any, head: HeadRequest, *, output_rows: Callable[[], Tensor], batch: int, exact: bool
+    ) -> None:
         self.target, self.spec, self.batch = target, head.spec, batch
         self._ttnn = ttnn = target.upstream.ttnn
         self._mesh, spec, tensors = target.mesh_device, head.spec, head.tensors
         self.dtype = ttnn.bfloat16 if exact else ttnn.bfloat8_b
         ids, order = head.token_ids.sort()
         kept = TrimmedHead(ids.tolist(), spec.vocab_size).padded(TILE_ROWS)
-        rows = (tensors["lm_head"][order] if "lm_head" in tensors else output_rows[ids]).float()
+        rows = (tensors["lm_head"][order] if "lm_head" in tensors else output_rows()[ids]).float()
         rows = torch.cat([rows, rows[-1:].expand(len(kept) - len(rows), -1)])
         attention = {name: tensors[f"midlayer.self_attn.{name}_proj"] for name in "qkvo"}
         for name, heads in (("q", spec.num_heads), ("k", spec.num_kv_heads)):
@@ -111,9 +113,7 @@ class EagleHead:
         found = ttnn.embedding(index, table, layout=ttnn.TILE_LAYOUT, memory_config=ttnn.L1_MEMORY_CONFIG)
         return ttnn.reshape(found, (1, 1, TILE_ROWS, rows.shape[-1]))
 
-    def layer(
-        self, state: Any, tokens: Any, at: Any, rotary: Any, page_table: Any, writes: WritePositions
-    ) -> Any:
+    def layer(self, state: Any, tokens: Any, at: Any, rotary: Any, page_table: Any, writes: WritePositions) -> Any:
         """One step: h [1, 1, 32, hidden] of the rows of states, the tokens after them (uint32 [1, 1, 1, 32]) and their
         positions, as Transformer.ttnn_decode_forward takes these; their keys and values are cached as `writes` says."""
         ttnn, spec, decode = self._ttnn, self.spec, self.target.upstream.ttnn.experimental
