@@ -4,15 +4,18 @@
 """An EAGLE-3 head on the fake device: its rounds are those of the same pair in torch, draft by draft."""
 
 import pytest
+import torch
 from fakes import fixtures
 from fakes.device import FakeMeshDevice
-from fakes.eagle_pairs import LIMIT, MAX_SEQ_LEN, PROMPTS, on_torch, opening_targets, texts
+from fakes.eagle_pairs import HIDDEN, LIMIT, MAX_SEQ_LEN, PROMPTS, on_torch, opening_targets, texts
 
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt import eagle_head, pair
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
+from models.tt_transformers.demo.speculative_decoding.tt.taps import Taps
 
 checkpoints, ttnn = fixtures.checkpoints, fixtures.ttnn
 
@@ -39,11 +42,15 @@ class Script(FixedLookahead):
 
 
 def decoded(target, drafter, prompts, k, **options):
-    """Texts; per user what each round drafted, accepted and emitted; which rounds were fused."""
+    """Texts; per user what each round drafted, accepted and emitted, and all drafts; which rounds were fused."""
     options = options if "stops" in options else {"max_new_tokens": LIMIT, **options}
     made = {"num_draft_tokens": k} if isinstance(k, int) else {"lookahead": k}
+    drafts = []
+    if drafter is not None:
+        propose = drafter.propose
+        drafter.propose = lambda request: (draft := propose(request), drafts.append(draft.tokens))[0]
     results = SpeculativeGenerator(target, drafter, **made).generate(prompts, **options)
-    rounds = [[(r.drafted, r.accepted, r.emitted) for r in result.rounds] for result in results]
+    rounds = [[(r.drafted, r.accepted, r.emitted) for r in result.rounds] for result in results], drafts
     return [result.tokens for result in results], rounds, {r.fused for result in results for r in result.rounds}
 
 
@@ -67,7 +74,7 @@ def test_is_torchs(open_target, users, k):
 def test_every_acceptance_is_met(open_target):
     """None, some and all of three drafts, on text that crosses a cache block, by two users in turn."""
     target = open_target(users=2, enable_trace=True)
-    _, rounds, _ = as_in_torch(target, PROMPTS[1:], 3)
+    _, (rounds, _), _ = as_in_torch(target, PROMPTS[1:], 3)
     assert {accepted for user in rounds for drafted, accepted, _ in user if drafted == 3} == {0, 1, 2, 3}
 
 
@@ -77,6 +84,22 @@ def test_a_second_generation_starts_over(open_target, traced):
     for prompt, wanted in zip([*PROMPTS, PROMPTS[0]], [*texts(), texts()[0]], strict=True):
         assert as_in_torch(target, [prompt], 3)[0] == [wanted]
         assert decoded(target, None, [prompt], 0)[0] == [wanted]  # without the head, between its generations
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_plain_decoding_in_turns(open_target, traced):
+    """Its steps in between, on the same cache, leave the head what it was to catch up on."""
+    target = open_target(enable_trace=traced)
+    _, (wanted, _), _ = as_in_torch(target, PROMPTS[1:2], 3)
+    generator, found = SpeculativeGenerator(target, EagleDrafter(target), num_draft_tokens=3), []
+    batch = generator.new_batch(PROMPTS[1:2], max_new_tokens=LIMIT)
+    generator.prefill_both_models(batch)
+    while not batch.sequences[0].finished:
+        for at in range(3):
+            target.forward(torch.tensor([[PROMPTS[1][at]]]), [at], argmax_only=True)
+        generator.speculative_decode_step(batch)
+        found += [(r.drafted, r.accepted, r.emitted) for r in batch.rounds[-1]]
+    assert [found] == wanted and batch.sequences[0].emitted == texts()[1]
 
 
 @pytest.mark.parametrize("traced", [True, False])
@@ -91,7 +114,7 @@ def test_users_end_one_by_one(open_target, traced):
 def test_the_end_of_the_context(open_target):
     target = open_target(users=2, ks=(0, 4), enable_trace=True)
     prompts = [PROMPTS[0], [7] * (MAX_SEQ_LEN - 9)]
-    _, rounds, _ = as_in_torch(target, prompts, 4, max_new_tokens=100)
+    _, (rounds, _), _ = as_in_torch(target, prompts, 4, max_new_tokens=100)
     assert sum(emitted for _, _, emitted in rounds[1]) <= 9
 
 
@@ -107,12 +130,15 @@ def test_rounds_of_every_width_in_turn(open_target, script):
 def test_after_prompt_lookup(open_target, users, traced):
     """What was verified without the head is in its cache all the same: it drafts what torch's drafts."""
     target = open_target(users=users, enable_trace=traced)
-    _, rounds, fused = as_in_torch(target, PROMPTS[:users], 3, around=lookup_first)
+    _, (rounds, _), fused = as_in_torch(target, PROMPTS[:users], 3, around=lookup_first)
     assert fused == {True, False} and len({drafted for user in rounds for drafted, _, _ in user}) > 1
 
 
-def test_on_several_devices(open_target):
-    """Rounds are one trace; what is not a round is not replayed there by default."""
+def test_on_several_devices(open_target, monkeypatch):
+    """Rounds are one trace; what is not a round is not replayed there by default. (Fake devices hold the whole of
+    every tensor; the shares of real ones are in tests/mock_wormhole.)"""
+    monkeypatch.setattr(eagle_head, "_by_device", lambda weight, taps, devices: weight)
+    monkeypatch.setattr(pair, "Taps", lambda *where, width, **how: Taps(*where, width=HIDDEN))
     mesh = FakeMeshDevice(1, 2)
     target = open_target(mesh=mesh, users=2)
     assert [fused.captured for fused in target.follower.rounds.values()] == [True] and not target.enable_trace
@@ -127,4 +153,5 @@ def test_a_trace_that_does_not_fit_is_done_without(open_target):
     mesh = FakeMeshDevice(trace_region_size=roomy.trace_bytes() + 10)
     target = open_target(mesh=mesh)
     assert target.follower.rounds == {} and mesh.begun == set(mesh.traces)  # what did not fit was released
-    assert as_in_torch(target, PROMPTS[:1], 3) == (texts()[:1], *as_in_torch(target, PROMPTS[:1], 3)[1:2], {False})
+    written, _, fused = as_in_torch(target, PROMPTS[:1], 3)
+    assert (written, fused) == (texts()[:1], {False})

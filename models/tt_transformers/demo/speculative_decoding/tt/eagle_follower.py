@@ -50,7 +50,7 @@ class EagleFollower:
         # A catch-up alone is a draft of one that nobody wants.
         self.drafts = {k: HeadRound(head, taps, **size, num_draft_tokens=k, verifies=False) for k in {1, *ks[-1:]}}
         self._tapped: list[TappedRows | None] = []
-        self._caught_up = True
+        self._caught_up, self._aside = True, False
         self.load: ModelLoad | None = None  # what opening the head cost
 
     def compile(self) -> None:
@@ -58,6 +58,8 @@ class EagleFollower:
         blank = [TappedRows(0, 0, [0])] * self.users
         for k, program in [*self.rounds.items(), *self.drafts.items()]:
             program.run(blank, [[0, 0]] * self.users, [k] * self.users, [True] * self.users)
+        self.taps.set_aside()
+        self.taps.get_back()
 
     def capture(self, *, drafts: bool, rounds: bool) -> None:
         """Capture each as a trace, those that fit the trace region; after one that does not none does."""
@@ -98,12 +100,15 @@ class EagleFollower:
     def start(self, prompts: Sequence[Sequence[int]]) -> None:
         """All of these were prefilled, one user each; without prompts nobody follows."""
         self._tapped = [TappedRows(len(prompt) - 1, user, prompt[-1:]) for user, prompt in enumerate(prompts)]
-        self._caught_up = False
+        self._caught_up = self._aside = False
 
     def draft(
         self, program: HeadRound, contexts: Sequence[Sequence[int]], counts: Sequence[int], active: Sequence[bool]
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Catch up, and draft up to K tokens for each user; see HeadRound.run."""
+        if self._aside:
+            self.taps.get_back()
+            self._aside = False
         tapped = [rows if live else None for rows, live in zip(self._tapped, active, strict=True)]
         drafts, choices = program.run(tapped, contexts, counts, active)
         self._caught_up = True
@@ -132,11 +137,13 @@ class EagleFollower:
             None if at == IDLE else TappedRows(at, user * width, fed)
             for user, (fed, at) in enumerate(zip(tokens, positions, strict=True))
         ]
-        self._caught_up = False
+        self._caught_up = self._aside = False
 
-    def forget(self) -> None:
-        """Whatever the taps hold is nobody's."""
-        self._tapped, self._caught_up = [], True
+    def step_aside(self) -> None:
+        """Before a forward of the target that the head does not follow: plain decoding in turns with it, say."""
+        if self._tapped and not self._aside:
+            self.taps.set_aside()
+            self._aside = True
 
     def release(self) -> None:
         """Release traces, and leave the target's layers as they were; the device is still open. May be called twice."""

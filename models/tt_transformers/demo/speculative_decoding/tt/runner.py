@@ -108,12 +108,12 @@ class TTModelRunner:
         counts = check_forward(self, tokens, positions, lengths, features)
         if follower := self._followed(features):
             follower.catch_up(tokens[:, 0].tolist(), positions)
+        elif self.follower is not None:
+            self.follower.step_aside()
         rows = self._decode(tokens, positions, counts, argmax_only)
         if follower:
             fed = [row[:count] for row, count in zip(tokens.tolist(), counts, strict=True)]
             follower.verified(fed, positions, self._step(tokens.shape[1], argmax_only).tokens_per_user)
-        elif self.follower is not None:
-            self.follower.forget()
         self._check(rows, positions, counts)
         return Rows(self._of_vocabulary(rows))
 

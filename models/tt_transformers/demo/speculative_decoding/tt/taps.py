@@ -42,7 +42,9 @@ class Taps:
         replicated = {"device": mesh_device, "mesh_mapper": ttnn.ReplicateTensorToMesh(mesh_device)}
         like = {"dtype": ttnn.bfloat16, "layout": ttnn.TILE_LAYOUT, **replicated}
         numbers = sorted(set(layers))
-        self._rows = {n: ttnn.from_torch(torch.zeros(1, 1, TILE_ROWS, width), **like) for n in numbers}
+        self._rows, self._aside = (
+            {n: ttnn.from_torch(torch.zeros(1, 1, TILE_ROWS, width), **like) for n in numbers} for _ in range(2)
+        )
         self._blocks = [transformer.layers[n] for n in numbers]
         self._found: dict[int, Any] = {}  # of the chunk that is being prefilled
         self._read: Callable[[Chunk], None] | None = None
@@ -53,6 +55,15 @@ class Taps:
     def rows(self) -> list[Any]:
         """A tensor for each tap, bf16 TILE [1, 1, 32, hidden / devices]: the rows of the last decode."""
         return [self._rows[number] for number in self.layers]
+
+    def set_aside(self) -> None:
+        """Keep the rows over decodes that are somebody else's; get_back() puts them where they were."""
+        for number, rows in self._rows.items():
+            self._ttnn.copy(rows, self._aside[number])
+
+    def get_back(self) -> None:
+        for number, rows in self._rows.items():
+            self._ttnn.copy(self._aside[number], rows)
 
     @contextmanager
     def read_by(self, read: Callable[[Chunk], None]) -> Iterator[None]:
@@ -68,7 +79,7 @@ class Taps:
         """Leave the layers as they were found. May be called twice."""
         for block in self._blocks:
             del block.forward
-        self._blocks, self._rows = [], {}
+        self._blocks, self._rows, self._aside = [], {}, {}
 
     def _forward(self, number: int, forward: Callable[..., Any], x: Any, *args: Any, **how: Any) -> Any:
         ttnn, mode = self._ttnn, how["mode"]
