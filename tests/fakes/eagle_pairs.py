@@ -20,7 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import Eagle
 from models.tt_transformers.demo.speculative_decoding.hf.feature_drafter import FeatureDrafter
 from models.tt_transformers.demo.speculative_decoding.hf.runner import TorchModelRunner
 from models.tt_transformers.demo.speculative_decoding.tt import pair as tt_pair
-from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import HeadRequest
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
 
 VOCAB, KEPT = 40, 36  # the head drafts all ids but every tenth
 PROMPTS = [[3, 14, 15, 9, 26, 5], [35, 8, 9], [7] * 45]  # the last crosses a cache block

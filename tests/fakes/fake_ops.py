@@ -38,14 +38,13 @@ def unsqueeze_to_4D(tensor):  # noqa: N802
     return _like(tensor, lambda t: t.reshape(shape), "unsqueeze", attributes=shape)
 
 
-def embedding(ids, table, *, layout=None, memory_config=None):
-    assert ids.dtype is DataType.UINT32 and table.dtype is DataType.BFLOAT16, "embedding takes uint32 ids of bf16 rows"
-    assert not table.data.isinf().any()
+def embedding(ids, weight, *, layout=None, memory_config=None):
+    assert ids.dtype is DataType.UINT32 and weight.dtype is DataType.BFLOAT16, "embedding takes uint32 ids of bf16 rows"
 
     def look_up(ids_data, rows):
         return rows.reshape(-1, rows.shape[-1])[ids_data.reshape(1, -1)]
 
-    return ids.device.run("embedding", look_up, ids, table)
+    return ids.device.run("embedding", look_up, ids, weight)
 
 
 def linear(x, weight, *, dtype=None, compute_kernel_config=None, memory_config=None):

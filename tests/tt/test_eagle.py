@@ -13,7 +13,7 @@ from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLook
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import lookup_first
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.tt import eagle_head, pair
+from models.tt_transformers.demo.speculative_decoding.tt import eagle_weights, pair
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.taps import Taps
 
@@ -137,7 +137,7 @@ def test_after_prompt_lookup(open_target, users, traced):
 def test_on_several_devices(open_target, monkeypatch):
     """Rounds are one trace; what is not a round is not replayed there by default. (Fake devices hold the whole of
     every tensor; the shares of real ones are in tests/mock_wormhole.)"""
-    monkeypatch.setattr(eagle_head, "_by_device", lambda weight, taps, devices: weight)
+    monkeypatch.setattr(eagle_weights, "_by_device", lambda weight, taps, devices: weight)
     monkeypatch.setattr(pair, "Taps", lambda *where, width, **how: Taps(*where, width=HIDDEN))
     mesh = FakeMeshDevice(1, 2)
     target = open_target(mesh=mesh, users=2)

@@ -56,7 +56,7 @@ def test_a_prefill_in_chunks_is_one(open_target, ttnn):
         follower.taps._read = lambda chunk: (chunks.append(chunk), read(chunk))
         target._prefill_user(0, prompt)
     (whole,), blocks = chunks, [1, 2]  # of the prompt's 45 tokens: a block of 32, and the rest
-    held = [*follower.head._cache, *follower.taps.rows]
+    held = [*follower._head.cache, *follower.taps.rows]
     wanted = [tensor.data.clone()[blocks] if tensor in held[:2] else tensor.data.clone() for tensor in held]
     for tensor in held:
         tensor.data.fill_(9.0)
@@ -177,7 +177,7 @@ def test_control_taps_of_other_layers(open_target):
 def test_control_the_stock_write(open_target, monkeypatch):
     """Of the head's own rows: some are not in its cache, then, and the text is the target's all the same."""
     target = open_target(enable_trace=False)
-    keys, values = (cache.data for cache in target.follower.head._cache)
+    keys, values = (cache.data for cache in target.follower._head.cache)
     wanted, right = as_in_torch(target, PROMPTS[1:2], 3)[0], keys.clone()
     assert decoded(target, EagleDrafter(target), PROMPTS[1:2], 3)[0] == wanted and torch.equal(keys[1], right[1])
     for program in (*target.follower.rounds.values(), *target.follower.drafts.values()):

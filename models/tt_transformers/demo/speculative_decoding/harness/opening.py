@@ -26,7 +26,7 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_f
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import HeadRequest
+    from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
 
 WIDE_CATCH_UP = 16  # tokens that a draft on a mesh takes in one step after rounds without it
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
@@ -215,7 +215,7 @@ def _head_for_mesh(options: RunOptions) -> HeadRequest:
     """The EAGLE-3 head that the options name, fitted to their target."""
     from models.tt_transformers.demo.speculative_decoding.hf import eagle_checkpoint
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
-    from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import HeadRequest
+    from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
 
     source = cast(str, options.eagle)
     config, layers = eagle_checkpoint.head_config(source), options.eagle_layers

@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelLoad
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import EagleHead
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_round import HeadRound, TappedRows
+from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
 from models.tt_transformers.demo.speculative_decoding.tt.taps import Chunk, Taps
 
 
@@ -35,6 +36,7 @@ class EagleFollower:
 
     def __init__(
         self,
+        target: LoadedModel,
         head: EagleHead,
         taps: Taps,
         *,
@@ -44,11 +46,13 @@ class EagleFollower:
         ks: Sequence[int],
         fuse: bool,
     ) -> None:
-        self.name, self.head, self.taps, self.users = name, head, taps, users
+        self.name, self.taps, self.users, self._target, self._head = name, taps, users, target, head
         size: dict[str, Any] = {"users": users, "tokens_per_user": tokens_per_user}
-        self.rounds = {k: HeadRound(head, taps, **size, num_draft_tokens=k, verifies=True) for k in ks if fuse}
+        self.rounds = {k: HeadRound(target, head, taps, **size, num_draft_tokens=k, verifies=True) for k in ks if fuse}
         # A catch-up alone is a draft of one that nobody wants.
-        self.drafts = {k: HeadRound(head, taps, **size, num_draft_tokens=k, verifies=False) for k in {1, *ks[-1:]}}
+        self.drafts = {
+            k: HeadRound(target, head, taps, **size, num_draft_tokens=k, verifies=False) for k in {1, *ks[-1:]}
+        }
         self._tapped: list[TappedRows | None] = []
         self._caught_up, self._aside = True, False
         self.load: ModelLoad | None = None  # what opening the head cost
@@ -74,7 +78,7 @@ class EagleFollower:
     @contextmanager
     def reading(self, user: int, prompt: Sequence[int]) -> Iterator[None]:
         """While the target prefills a user's prompt, so does the head."""
-        ttnn, mesh = self.head.target.upstream.ttnn, self.head.target.mesh_device
+        ttnn, mesh = self._target.upstream.ttnn, self._target.mesh_device
         last = len(prompt) - 1
 
         def staged(ids: Tensor) -> Any:
@@ -86,13 +90,13 @@ class EagleFollower:
             if chunk.start > last:
                 return
             after = torch.tensor([*prompt[chunk.start + 1 : chunk.start + size + 1]], dtype=torch.int64)
-            self.head.fill(chunk, staged(pad(after, (0, size - len(after))).view(1, 1, 1, -1)))
+            self._head.fill(chunk, staged(pad(after, (0, size - len(after))).view(1, 1, 1, -1)))
             if last < chunk.start + size:  # its state waits in row `user` for the token after the prompt
                 kept = torch.arange(32)
                 kept[user] = 32 + last - chunk.start
                 index = staged(kept.view(1, -1))
                 for tap, rows in zip(chunk.taps, self.taps.rows, strict=True):
-                    ttnn.copy(self.head.picked(ttnn.concat([rows, tap], dim=2), index), rows)
+                    ttnn.copy(self._head.picked(ttnn.concat([rows, tap], dim=2), index), rows)
 
         with self.taps.read_by(read):
             yield

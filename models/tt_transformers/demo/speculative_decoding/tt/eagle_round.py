@@ -19,6 +19,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import EagleHead
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import Round
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
+from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
 from models.tt_transformers.demo.speculative_decoding.tt.round_program import row_of
 from models.tt_transformers.demo.speculative_decoding.tt.row_decode import RowDecode
 from models.tt_transformers.demo.speculative_decoding.tt.taps import Taps
@@ -43,8 +44,8 @@ class TappedRows:
 class HeadDecode(RowDecode):
     """The rows of one step of the head, laid out as a decode of its target is."""
 
-    def __init__(self, head: EagleHead, *, users: int, tokens_per_user: int) -> None:
-        super().__init__(head.target, users=users, tokens_per_user=tokens_per_user)
+    def __init__(self, target: LoadedModel, head: EagleHead, *, users: int, tokens_per_user: int) -> None:
+        super().__init__(target, users=users, tokens_per_user=tokens_per_user)
         self.head = head
 
     @property
@@ -64,12 +65,20 @@ class HeadRound(Round):
     """
 
     def __init__(
-        self, head: EagleHead, taps: Taps, *, users: int, tokens_per_user: int, num_draft_tokens: int, verifies: bool
+        self,
+        target: LoadedModel,
+        head: EagleHead,
+        taps: Taps,
+        *,
+        users: int,
+        tokens_per_user: int,
+        num_draft_tokens: int,
+        verifies: bool,
     ) -> None:
         self.head, self.taps = head, taps
         self._hidden: Any = None  # of each user's last draft, row u of [1, 1, 32, hidden]
-        first, later = (HeadDecode(head, users=users, tokens_per_user=width) for width in (tokens_per_user, 1))
-        verify = RowDecode(head.target, users=users, tokens_per_user=num_draft_tokens + 1) if verifies else None
+        first, later = (HeadDecode(target, head, users=users, tokens_per_user=width) for width in (tokens_per_user, 1))
+        verify = RowDecode(target, users=users, tokens_per_user=num_draft_tokens + 1) if verifies else None
         super().__init__(first, later, verify, users=users, num_draft_tokens=num_draft_tokens, further=2)
 
     def run(

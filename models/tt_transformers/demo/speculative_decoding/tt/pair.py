@@ -18,7 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
-from models.tt_transformers.demo.speculative_decoding.tt.eagle_head import EagleHead, HeadRequest
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest, load_head
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, MemoryPlan, ModelMemory
@@ -160,11 +160,11 @@ def followed(target: TTModelRunner, head: HeadRequest, *, ks: Sequence[int], exa
     def output_rows() -> Tensor:
         return model.args.load_state_dict()[model.args.get_state_dict_prefix("", None) + "output.weight"]
 
-    on_mesh = EagleHead(model, head, output_rows=output_rows, batch=model.args.max_batch_size, exact=exact)
+    on_mesh = load_head(model, head, output_rows=output_rows, batch=model.args.max_batch_size, exact=exact)
     width = model.args.dim // model.args.num_devices
     taps = Taps(model.upstream.ttnn, model.mesh_device, model.transformer, head.spec.layers, width=width)
     size: dict[str, Any] = {"users": target.max_users, "tokens_per_user": target.max_tokens_per_user}
-    follower = EagleFollower(on_mesh, taps, name=head.name, ks=ks, fuse=fuse, **size)
+    follower = EagleFollower(model, on_mesh, taps, name=head.name, ks=ks, fuse=fuse, **size)
     target.follow(follower)
     return follower
 
