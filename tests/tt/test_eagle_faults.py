@@ -10,12 +10,15 @@ import torch
 from fakes import fixtures
 from fakes.device import FakeMeshDevice
 from fakes.eagle_pairs import HIDDEN, PROMPTS, SPEC, TARGET, often_right, on_torch, opening_targets, request, texts
+from loguru import logger
+from support.eagle import head_tensors
 from tt.test_eagle import as_in_torch, decoded
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
+from models.tt_transformers.demo.speculative_decoding.tt import eagle_drafter
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_round import TappedRows
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import Round
@@ -98,6 +101,20 @@ def test_what_is_refused(open_target):
         sampled.propose(DraftRequest(contexts=[[1, 2]], counts=[2], sampling=SamplingParams(temperature=1.0)))
     with pytest.raises(ValueError, match="a context of 9 tokens does not continue"):
         TappedRows(3, 0, [5]).pairs(range(9))
+
+
+@pytest.mark.parametrize("tensors, said", [(None, 0), ("random", 1)])
+def test_a_head_at_chance_is_said_once(open_target, monkeypatch, tensors, said):
+    monkeypatch.setattr(eagle_drafter, "TRIED", 20)
+    given = {name.removesuffix(".weight"): tensor for name, tensor in head_tensors(1, draft_vocab=4).items()}
+    sizes = {"spec": replace(SPEC, draft_vocab_size=4)} if tensors else {}
+    target, lines = open_target(enable_trace=False, head=request(given if tensors else None, **sizes)), []
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    drafter = EagleDrafter(target)
+    for prompt in PROMPTS[1:]:
+        SpeculativeGenerator(target, drafter, num_draft_tokens=3).generate([prompt], max_new_tokens=30)
+    logger.remove(sink)
+    assert len([line for line in lines if "drafts at chance: the target took" in line]) == said, lines
 
 
 def test_without_a_head_there_is_no_drafter(open_target, tmp_path):

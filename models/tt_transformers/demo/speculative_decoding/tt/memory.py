@@ -115,7 +115,7 @@ class ModelMemory:
         weights = hidden * per_hidden * dense + spec.draft_vocab_size * 32 * rows
         weights += spec.vocab_size * hidden * rows if "embed_tokens" in head.tensors else 0
         kv_cache = 2 * cache.num_blocks * BLOCK_SIZE * keyed * dense
-        tables = (4 * args.max_seq_len * spec.head_dim + 32 * taps / args.num_devices) * rows
+        tables = (4 * args.max_seq_len * spec.head_dim + 2 * 32 * taps / args.num_devices) * rows
         # Beside the target's in a prefill: the chunk's taps, kept and joined; states, embeddings, their norms, both.
         chunk = min(args.max_seq_len, args.max_prefill_chunk_size)
         activations = chunk * (2 * taps + 6 * hidden + attended + 4 * keyed) * rows
