@@ -196,7 +196,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
     )
     if logits_too:
         requests[0] = replace(requests[0], logits=True)
-    head = _head_for_mesh(options) if options.eagle else None
+    head = _head_for_mesh(options, lookahead) if options.eagle else None
     with ExitStack() as opened:
         if mesh_device is None:
             mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape()))
@@ -211,12 +211,17 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options))
 
 
-def _head_for_mesh(options: RunOptions) -> HeadRequest:
-    """The EAGLE-3 head that the options name, fitted to their target."""
+def _head_for_mesh(options: RunOptions, lookahead: Lookahead) -> HeadRequest:
+    """The EAGLE-3 head that the options name, fitted to their target; BadInput where ids are not enough."""
     from models.tt_transformers.demo.speculative_decoding.hf import eagle_checkpoint
     from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
     from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
 
+    wanted = f"--temperature {options.sampling.temperature} samples" if not options.sampling.greedy else ""
+    if wanted or lookahead.min_probability > 0.0:
+        wanted = wanted or f"--lookahead {options.lookahead} stops by their probabilities"
+        remedy = "decode greedily with fixed or auto, change --drafter, or use --backend torch"
+        raise BadInput(f"an EAGLE-3 head gives ids alone on --backend tt, and {wanted}; {remedy}")
     source = cast(str, options.eagle)
     config, layers = eagle_checkpoint.head_config(source), options.eagle_layers
     spec = eagle_checkpoint.fitted_spec(source, config, look_into(options.target)[0], layers)

@@ -92,11 +92,6 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     on_torch = "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b"
     _refuse(on_tt and chosen["target"] == EMBEDDED, f"{on_torch}, or --target and --draft")
     _refuse(on_tt and chosen["draft_file"], "--backend tt gives no hidden states to a feature draft; change --drafter")
-    ids = "an EAGLE-3 head gives ids alone on --backend tt"
-    sampled = f"{ids}, and --temperature {arguments.temperature} samples; drop it, change --drafter, or use torch"
-    _refuse(on_tt and chosen["eagle"] and arguments.temperature, sampled)
-    unsure = f"{ids}, and --lookahead adaptive stops by their probability; use fixed or auto"
-    _refuse(on_tt and chosen["eagle"] and lookahead == "adaptive", unsure)
     _refuse(not all(arguments.stop), "--stop was given an empty text, which would end everything at once; drop it")
     if arguments.prompt is None:
         prompts = prompt_files.load_prompts(arguments.prompts or prompt_files.SAMPLE_PROMPTS)

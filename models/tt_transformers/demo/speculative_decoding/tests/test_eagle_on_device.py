@@ -105,7 +105,11 @@ def prefilled(target, prompt):
     read_by = target.follower.taps.read_by
 
     def watched(read):
-        return read_by(lambda chunk: (kept.append([clone(tap) for tap in chunk.taps]), read(chunk))[1])
+        def kept_too(chunk):
+            kept.append([clone(tap) for tap in chunk.taps])
+            read(chunk)
+
+        return read_by(kept_too)
 
     target.follower.taps.read_by = watched
     try:
@@ -133,7 +137,8 @@ def test_the_taps_are_the_inputs_of_the_layers(mesh_device, deep, head, on_host,
 def in_torch(on_host, head, taps, text, drafts):
     """The torch head on the device's taps of all but the last token: per draft its logits over its own vocabulary,
     each fed back its own state and the device's draft."""
-    reference, cached = EagleHead(head.spec, head.tensors, on_host), []
+    reference = EagleHead(head.spec, head.tensors, on_host)
+    cached: list[torch.Tensor] = []
 
     def write(start, keys, values):
         if cached:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from loguru import logger
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
@@ -59,6 +60,9 @@ def load_head(
     def table(data: Tensor) -> Any:
         return on_mesh(data, ttnn.bfloat16, ttnn.ROW_MAJOR_LAYOUT)
 
+    logger.info(
+        f"{head.name} reads layers {list(spec.layers)}; its weights and cache are {'bf16' if exact else 'BFP8'}"
+    )
     ids, order = head.token_ids.sort()
     kept = TrimmedHead(ids.tolist(), spec.vocab_size).padded(TILE_ROWS)
     rows = (tensors["lm_head"][order] if "lm_head" in tensors else output_rows()[ids]).float()
