@@ -40,8 +40,10 @@ def texts() -> list[list[int]]:
 @functools.cache
 @torch.no_grad()
 def often_right() -> dict[str, torch.Tensor]:
-    """A random head's tensors, with the output layer that fits these texts best, its own states included."""
-    tensors = {name.removesuffix(".weight"): tensor for name, tensor in head_tensors(vocab=VOCAB).items()}
+    """A random head's tensors, with the output layer that fits these texts best, its own states included. Like those
+    of published ones they are bf16's: what a device keeps in bf16 is not rounded."""
+    drawn = head_tensors(vocab=VOCAB).items()
+    tensors = {name.removesuffix(".weight"): tensor.to(torch.bfloat16).to(tensor.dtype) for name, tensor in drawn}
     ids = torch.tensor([token for token in range(VOCAB) if token % 10])
     tensors["d2t"], tensors["lm_head"] = ids - torch.arange(KEPT), torch.zeros(KEPT, HIDDEN)
     tensors["t2d"] = torch.zeros(VOCAB, dtype=torch.bool).index_fill_(0, ids, True)
