@@ -32,6 +32,10 @@ def get_padded_prefill_len(seq_len):
     return 1024 if seq_len <= 1024 else 2 ** (seq_len - 1).bit_length()
 
 
+def rope_scaling_model_factory(rope_scaling_params):
+    raise NotImplementedError(f"no fake of {rope_scaling_params}")
+
+
 def cached_weight(state_dict, key, device, cache_file):
     """ttnn.as_tensor with a cache file: what is there is taken, whoever put it there."""
     if not cache_file.exists():
@@ -112,6 +116,9 @@ class ModelArgs:
         assert self.n_heads % mesh_device.shape[1] == 0, "n_heads must be divisible by num_devices"
         assert self.n_kv_heads % mesh_device.shape[1] == 0, "n_kv_heads must be divisible by num_devices"
         self.decoders_optimizations = optimizations(self)
+
+    def get_attn_sdpa_decode_program_config(self, prefetcher):
+        return "sdpa"
 
     def weight_cache_path(self, dtype):
         return self.model_cache_path / "tensor_cache_instruct_bfp8"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 import ttnn
 from fakes.fake_attention import Attention
-from fakes.fake_config import ModelArgs, cached_weight
+from fakes.fake_config import Mode, ModelArgs, cached_weight
 
 
 def _rms(x, weight, eps):
@@ -43,10 +43,19 @@ class TransformerBlock:
             for key in ("input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
         ]
 
-    def __call__(self, x, attend):
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def forward(
+        self, x, current_pos, rot_mats_global=None, user_id=0, mode=Mode.DECODE, page_table=None, kv_cache=None
+    ):
         eps, run = self.args.norm_eps, self.mesh_device.run
         attention_norm, ffn_norm, gate, up, down = self.weights
-        attended = attend(self.attention, run("norm", lambda x, w: _rms(x, w, eps), x, attention_norm))
+        normed = run("norm", lambda x, w: _rms(x, w, eps), x, attention_norm)
+        if mode == Mode.DECODE:
+            attended = self.attention.forward_decode(normed, current_pos, rot_mats_global, page_table, kv_cache)
+        else:
+            attended = self.attention.forward_prefill(normed, rot_mats_global, user_id, page_table, kv_cache)
 
         def rest(x, attended, w_norm, w_gate, w_up, w_down):
             h = x + attended
@@ -141,6 +150,10 @@ class Transformer:
     def prepare_inputs_decode(self, *inputs):
         return [ttnn.to_device(t, device=self.mesh_device) for t in self.prepare_decode_inputs_host(*inputs)]
 
+    def embd(self, tokens):
+        """Upstream's embedding module."""
+        return self._embed(tokens)
+
     def _embed(self, tokens):
         return self.mesh_device.run("embedding", lambda t, w: w[t.view(1, -1)].unsqueeze(0), tokens, self.embedding)
 
@@ -167,9 +180,7 @@ class Transformer:
         ]
         x = self._embed(x)
         for layer, cache in zip(self.layers, kv_cache, strict=True):
-            x = layer(
-                x, lambda attention, h, c=cache: attention.forward_decode(h, current_pos, rot_mats, page_table, c)
-            )
+            x = layer(x, current_pos, rot_mats_global=rot_mats, mode=Mode.DECODE, page_table=page_table, kv_cache=cache)
         logits = self._head(x)
         if on_device_logits:
             ttnn.plus_one(current_pos, skip_negative_entries=True)
@@ -190,9 +201,8 @@ class Transformer:
         self, x, rot_mats_global=None, rot_mats_local=None, user_id=0, page_table=None, get_last_token=-1, kv_cache=None
     ):
         for layer, cache in zip(self.layers, kv_cache, strict=True):
-            x = layer(
-                x, lambda attention, h, c=cache: attention.forward_prefill(h, rot_mats_global, user_id, page_table, c)
-            )
+            where = {"user_id": user_id, "page_table": page_table, "kv_cache": cache}
+            x = layer(x, None, rot_mats_global=rot_mats_global, mode=Mode.PREFILL, **where)
         return x if get_last_token == -1 else self.process_logits_after_prefill_trace(x, get_last_token)
 
     def process_logits_after_prefill_trace(self, logits, last_token_idx):

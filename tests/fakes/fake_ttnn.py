@@ -18,6 +18,7 @@ from types import ModuleType, SimpleNamespace
 
 import torch
 from fakes.device import INTEGERS, BufferType, DataType, FakeMeshDevice, FakeTensor
+from fakes.fake_ops import add_ops
 
 
 def _update(cache: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor, page_table: torch.Tensor) -> None:
@@ -67,7 +68,7 @@ def paged_fill_cache(cache, rows, page_table, *, batch_idx):
     cache.device.run("paged_fill_cache", fill, cache, rows, page_table, dtype=None)
 
 
-def paged_scaled_dot_product_attention_decode(q, keys, values, *, page_table_tensor, cur_pos_tensor, scale):
+def paged_scaled_dot_product_attention_decode(q, keys, values, *, page_table_tensor, cur_pos_tensor, scale, **how):
     """q [1, B, heads, head_dim]; row b sees positions 0..cur_pos[b] through its own page-table row; -1 rows:
     undefined."""
 
@@ -145,7 +146,10 @@ def slice_(tensor, starts, ends, steps=None):
     return tensor.device.run("slice", lambda t: t[index].clone(), tensor, dtype=tensor.dtype, attributes=attributes)
 
 
-def reshape(tensor, shape):
+def reshape(tensor, shape, padded=None):
+    """`padded`: what the same memory is called with its padding: logical rows are fewer, then."""
+    if padded is not None:
+        return slice_(tensor, [0] * len(shape), shape)
     return tensor.device.run("reshape", lambda t: t.reshape(shape), tensor, dtype=tensor.dtype, attributes=shape)
 
 
@@ -161,7 +165,7 @@ def transpose(tensor, first, second):
     return tensor.device.run("transpose", compute, tensor, dtype=tensor.dtype, attributes=(first, second))
 
 
-def concat(tensors, dim):
+def concat(tensors, dim, memory_config=None):
     assert len({tensor.dtype for tensor in tensors}) == 1
     compute = lambda *parts: torch.cat(parts, dim)  # noqa: E731
     return tensors[0].device.run("concat", compute, *tensors, dtype=tensors[0].dtype, attributes=(dim,))
@@ -279,4 +283,5 @@ def make_ttnn() -> ModuleType:
         setattr(ttnn.experimental, function.__name__, function)
     ttnn.transformer = ModuleType("ttnn.transformer")
     ttnn.transformer.paged_scaled_dot_product_attention_decode = paged_scaled_dot_product_attention_decode
+    add_ops(ttnn)
     return ttnn

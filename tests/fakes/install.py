@@ -22,10 +22,12 @@ _FAKES = (
     "fakes.fake_generator",
     "fakes.newer_generators",
 )  # they import ttnn, so they are made anew for each test
+_COMMON = ("Mode", "PagedAttentionConfig", "get_padded_prefill_len", "rope_scaling_model_factory")
 _EXPORTS = {
-    f"{_TT}.common": ("fakes.fake_config", ("Mode", "PagedAttentionConfig", "get_padded_prefill_len")),
+    f"{_TT}.common": ("fakes.fake_config", _COMMON),
     f"{_TT}.model_config": ("fakes.fake_config", ("ModelArgs", "DecodersPrecision", "TensorGroup")),
     f"{_TT}.attention": ("fakes.fake_attention", ("Attention",)),
+    f"{_TT}.rope": ("fakes.fake_ops", ("RotarySetup",)),
     f"{_TT}.model": ("fakes.fake_model", ("Transformer",)),
     f"{_TT}.generator": ("fakes.fake_generator", ("Generator",)),
     "models.common.sampling": ("fakes.fake_generator", ("SamplingParams",)),

@@ -73,7 +73,8 @@ def test_the_named_pair(monkeypatch):
         ({}, ["--eagle-layers", "1,2,8"], ["[1, 2, 8]", "to 7"]),
         ({}, ["--eagle-layers", "1,x"], ["--eagle-layers '1,x'"]),
         ({}, ["--eagle-layers", ""], ["--eagle-layers was given an empty text"]),
-        ({}, ["--backend", "tt"], ["--backend tt", "EAGLE-3"]),
+        ({}, ["--backend", "tt", "--temperature", "0.5"], ["EAGLE-3", "--backend tt", "--temperature 0.5"]),
+        ({}, ["--backend", "tt", "--lookahead", "adaptive"], ["EAGLE-3", "--backend tt", "--lookahead adaptive"]),
     ],
 )
 def test_what_does_not_fit_is_refused(target, tmp_path, monkeypatch, capsys, change, arguments, named):

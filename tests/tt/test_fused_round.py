@@ -265,12 +265,12 @@ def stock_write(monkeypatch, ttnn):
 def drafts_from_the_verify(monkeypatch, ttnn):
     padded, run = round_program._padded, round_program.run_round
 
-    def with_the_output_at_hand(steps, staged, positions, output, *, users):
+    def with_the_output_at_hand(steps, staged, positions, output, **how):
         def of_the_output(ids):
             return padded(ttnn.slice(output, [0, 0, 0, 3], [1, 1, 1, 4]) if ids.shape[-1] == 1 else ids)
 
         monkeypatch.setattr(round_program, "_padded", of_the_output)
-        run(steps, staged, positions, output, users=users)
+        run(steps, staged, positions, output, **how)
 
     monkeypatch.setattr(fused_round, "run_round", with_the_output_at_hand)
 

@@ -125,6 +125,31 @@ def test_a_trimmed_head_is_what_its_rows_take():
     assert whole.tables > trimmed.tables and whole.kv_cache == trimmed.kv_cache
 
 
+EAGLE = SimpleNamespace(
+    **{"layers": (2, 16, 29), "hidden_size": 4096, "target_hidden_size": 4096, "intermediate_size": 14336},
+    **{"num_heads": 32, "num_kv_heads": 8, "head_dim": 128, "vocab_size": 128256, "draft_vocab_size": 32000},
+)
+
+
+@pytest.mark.parametrize("exact, weights", [(False, 451e6), (True, 848e6)])
+def test_an_eagle_head_beside_its_target(exact, weights):
+    """Llama-3.1-8B's fits an N150 with it, in BFP8 and in bf16; a prefill's taps are counted where the target's own
+    activations are."""
+    args, cache = args_of("Llama-3.1-8B-Instruct", max_seq_len=4096), CacheLayout(2, 4096)
+    target = ModelMemory.of(args, TensorGroup, cache)
+    head = SimpleNamespace(name="eagle3", spec=EAGLE, tensors={})
+    planned = ModelMemory.of_head(head, args, cache, target, exact=exact)
+    assert planned.weights == pytest.approx(weights, rel=0.01)
+    assert planned.kv_cache == pytest.approx(2 * 4096 * 2 * 1024 * (2 if exact else 1.0625), rel=0.01)
+    assert planned.activations - target.activations > 2 * 4096 * 3 * 4096 * 2  # the chunk's taps, kept and joined
+    both = MemoryPlan((target, planned), N150, 60_000_000)
+    both.require_fit()
+    assert both.needed == target.resident + planned.resident + planned.activations
+    own = SimpleNamespace(name="eagle3", spec=EAGLE, tensors={"embed_tokens": None})
+    longer = ModelMemory.of_head(own, args, cache, target, exact=exact)
+    assert longer.weights - planned.weights == 128256 * 4096 * 2
+
+
 @pytest.mark.parametrize(("users", "length"), [(0, 100), (1, 0)])
 def test_an_empty_cache_is_refused(users, length):
     with pytest.raises(BadInput, match=f"{users} users of {length} tokens"):

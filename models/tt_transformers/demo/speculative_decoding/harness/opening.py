@@ -31,6 +31,8 @@ from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_f
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
+
 WIDE_CATCH_UP = 16  # tokens that a draft on a mesh takes in one step after rounds without it
 AUTO_CHOICES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 31)
 
@@ -218,6 +220,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         logits_too: the target gives logits as well as greedy ids.
     """
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
+    from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
     from models.tt_transformers.demo.speculative_decoding.tt.fused_drafter import FusedDrafter
     from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
     from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
@@ -237,19 +240,42 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
     )
     if logits_too or options.logprobs is not None:
         requests[0] = replace(requests[0], logits=True)
+    head = _head_for_mesh(options, lookahead, wants_logits) if options.eagle else None
     with ExitStack() as opened:
         if mesh_device is None:
             mesh_device = opened.enter_context(mesh.opened_mesh(*mesh.mesh_shape()))
         size: dict[str, Any] = {"users": options.batch_size, "max_seq_len": options.max_seq_len}
         precision, traced = options.dtype, options.enable_trace
-        runners = open_models(mesh_device, requests, optimizations=precision, enable_trace=traced, **size)
+        runners = open_models(mesh_device, requests, optimizations=precision, enable_trace=traced, head=head, **size)
         for runner in runners:
             opened.callback(runner.close)
         target, *drafts = runners
-        drafter, load = (FusedDrafter(drafts[0]), drafts[0].load) if drafts else (None, None)
+        drafter: Drafter | None = FusedDrafter(drafts[0]) if drafts else EagleDrafter(target) if head else None
+        load = drafts[0].load if drafts else target.follower.load if target.follower else None
         target.processors = processors
         on_mesh = (named(processors), wants_logits, mesh_device, mesh_device.num_program_cache_entries())
         yield Bench(target, target, target.tokenizer, drafter, load, _ignored_settings(options), *on_mesh)
+
+
+def _head_for_mesh(options: RunOptions, lookahead: Lookahead, wants_logits: bool) -> HeadRequest:
+    """The EAGLE-3 head that the options name, fitted to their target; BadInput where ids are not enough."""
+    from models.tt_transformers.demo.speculative_decoding.hf import eagle_checkpoint
+    from models.tt_transformers.demo.speculative_decoding.hf.loading import look_into
+    from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
+
+    wanted = f"--temperature {options.sampling.temperature} samples" if not options.sampling.greedy else ""
+    if not wanted and (wants_logits or options.logprobs is not None):
+        wanted = "logits processors and log-probabilities want logits"
+    if wanted or lookahead.min_probability > 0.0:
+        wanted = wanted or f"--lookahead {options.lookahead} stops by their probabilities"
+        remedy = "decode greedily with fixed or auto, change --drafter, or use --backend torch"
+        raise BadInput(f"an EAGLE-3 head gives ids alone on --backend tt, and {wanted}; {remedy}")
+    source = cast(str, options.eagle)
+    config, layers = eagle_checkpoint.head_config(source), options.eagle_layers
+    spec = eagle_checkpoint.fitted_spec(source, config, look_into(options.target)[0], layers)
+    tensors = eagle_checkpoint.head_tensors(source, spec)
+    ids = eagle_checkpoint.drafted_ids(source, spec, tensors)
+    return HeadRequest(name=Path(source).name, spec=spec, tensors=tensors, token_ids=ids)
 
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:

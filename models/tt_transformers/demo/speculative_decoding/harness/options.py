@@ -100,9 +100,6 @@ def checked(arguments: argparse.Namespace) -> RunOptions:
     on_torch = "the embedded SmolLM2 runs on --backend torch; with --backend tt give --pair llama-1b-3b, llama-1b-8b"
     _refuse(on_tt and chosen["target"] == EMBEDDED, f"{on_torch}, or --target and --draft")
     _refuse(on_tt and chosen["draft_file"], "--backend tt gives no hidden states to a feature draft; change --drafter")
-    _refuse(
-        on_tt and chosen["eagle"], "--backend tt runs no EAGLE-3 head yet; change --drafter, or use --backend torch"
-    )
     _refuse(not all(arguments.stop), "--stop was given an empty text, which would end everything at once; drop it")
     if arguments.prompt is None:
         prompts = prompt_files.load_prompts(arguments.prompts or prompt_files.SAMPLE_PROMPTS)

@@ -16,6 +16,7 @@ from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import IDLE
 from models.tt_transformers.demo.speculative_decoding.tt import loading
 from models.tt_transformers.demo.speculative_decoding.tt.attention import RowWrites
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE, SCRATCH_BLOCK, CacheLayout
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
@@ -67,9 +68,9 @@ class StockRunner(TTModelRunner):
             self._greedy = None
             self.forward(*self._blank(1), argmax_only=argmax_only)
 
-    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
+    def _prefill_user(self, user: int, prompt: Sequence[int], follower: EagleFollower | None = None) -> Tensor:
         self._advancing = []
-        return super()._prefill_user(user, prompt)
+        return super()._prefill_user(user, prompt, follower)
 
     def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
         """On-device sampling feeds back its own tokens: the same ones in plain decoding."""

@@ -39,7 +39,9 @@ _EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
         "PagedAttentionConfig": ("block_size", "max_num_blocks"),
         "get_padded_prefill_len": (),
         "create_tt_model": ("paged_attention_config",),
+        "rope_scaling_model_factory": (),
     },
+    f"{_TT}.rope": {"RotarySetup.get_rot_mats": (), "RotarySetup.get_both_trans_mats": ()},
     f"{_TT}.model_config": {
         "ModelArgs": ("instruct", "max_batch_size", "optimizations", "max_seq_len"),
         **dict.fromkeys(("ModelArgs.load_state_dict", "ModelArgs.weight_cache_path", "TensorGroup.KV_CACHE"), ()),

@@ -101,6 +101,26 @@ class ModelMemory:
         activations = chunk * (3 * hidden + 4 * args.dim) * BYTES_PER_ELEMENT["BFLOAT16"]
         return cls(args.model_name, *(math.ceil(value) for value in (weights, kv_cache, tables, activations)))
 
+    @classmethod
+    def of_head(cls, head: Any, args: Any, cache: CacheLayout, target: ModelMemory, *, exact: bool) -> ModelMemory:
+        """An EAGLE-3 head's (eagle_head.HeadRequest), whole on each device, beside the target of these ModelArgs."""
+        spec, dense, rows = (
+            head.spec,
+            BYTES_PER_ELEMENT["BFLOAT16" if exact else "BFLOAT8_B"],
+            BYTES_PER_ELEMENT["BFLOAT16"],
+        )
+        hidden, taps = spec.hidden_size, len(spec.layers) * spec.target_hidden_size
+        attended, keyed = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
+        per_hidden = taps + 2 * (attended + 2 * keyed) + attended + 3 * spec.intermediate_size + spec.draft_vocab_size
+        weights = hidden * per_hidden * dense + spec.draft_vocab_size * 32 * rows
+        weights += spec.vocab_size * hidden * rows if "embed_tokens" in head.tensors else 0
+        kv_cache = 2 * cache.num_blocks * BLOCK_SIZE * keyed * dense
+        tables = (4 * args.max_seq_len * spec.head_dim + 2 * 32 * taps / args.num_devices) * rows
+        # Beside the target's in a prefill: the chunk's taps, kept and joined; states, embeddings, their norms, both.
+        chunk = min(args.max_seq_len, args.max_prefill_chunk_size)
+        activations = chunk * (2 * taps + 6 * hidden + attended + 4 * keyed) * rows
+        return cls(head.name, *map(math.ceil, (weights, kv_cache, tables, target.activations + activations)))
+
     @property
     def resident(self) -> int:
         return self.weights + self.kv_cache + self.tables

@@ -10,17 +10,21 @@ from functools import partial
 from typing import Any
 
 from loguru import logger
+from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import check_same_tokenizer
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import watch_load
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import TrimmedHead
 from models.tt_transformers.demo.speculative_decoding.tt import loading
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest, load_head
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS, RowLayout
 from models.tt_transformers.demo.speculative_decoding.tt.memory import CacheLayout, MemoryPlan, ModelMemory
 from models.tt_transformers.demo.speculative_decoding.tt.mesh import safe_to_trace, slow_dispatch
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
+from models.tt_transformers.demo.speculative_decoding.tt.taps import Taps
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def open_models(
     enable_trace: bool | None = None,
     warmup: bool = True,
     fuse: bool = True,
+    head: HeadRequest | None = None,
 ) -> list[TTModelRunner]:
     """Open a target, and whatever drafts for it, on one mesh, ready to run; close them when done.
 
@@ -85,6 +90,7 @@ def open_models(
             those of several K would alternate where single forwards may not.
         warmup: compile and capture too. Without it nothing is run yet, and forwards stay untraced.
         fuse: offer the draft fused rounds of every K, where unfusible() has nothing against it.
+        head: an EAGLE-3 head that drafts for the target alone (EagleDrafter).
     """
     batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
@@ -96,6 +102,7 @@ def open_models(
     if traced and slow_dispatch():
         raise BadInput("slow dispatch has no traces: unset TT_METAL_SLOW_DISPATCH_MODE or run with enable_trace=False")
     options: dict[str, Any] = {"max_seq_len": max_seq_len, "optimizations": optimizations}
+    exact = optimizations == "accuracy"
     args: list[Any] = []
     heads: list[TrimmedHead | None] = []
     for request, batch in zip(requests, batches, strict=True):
@@ -112,20 +119,29 @@ def open_models(
     free, region = dram.num_banks * dram.total_bytes_free_per_bank, trace.num_banks * trace.total_bytes_per_bank
     sizes = [None if head is None else len(head) for head in heads]
     of = partial(ModelMemory.of, tensor_group=upstream.TensorGroup, cache=cache)
-    plan = MemoryPlan(tuple(of(a, head_size=size) for a, size in zip(args, sizes, strict=True)), free, region)
+    planned_models = [of(a, head_size=size) for a, size in zip(args, sizes, strict=True)]
+    if head is not None:
+        planned_models.append(ModelMemory.of_head(head, args[0], cache, planned_models[0], exact=exact))
+    plan = MemoryPlan(tuple(planned_models), free, region)
     logger.info(str(plan))
     plan.require_fit()
     runners: list[TTModelRunner] = []
     with ExitStack() as on_failure:
-        for request, model_args, head, planned in zip(requests, args, heads, plan.models, strict=True):
+        for request, model_args, trimmed, planned in zip(requests, args, heads, plan.models):
             with watch_load(request.model_id) as load:
-                model = loading.load_model(upstream, mesh_device, model_args, cache, head=head)
+                model = loading.load_model(upstream, mesh_device, model_args, cache, head=trimmed)
                 runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
             runner.load = replace(load, layers=model_args.n_layers, **size)
             runners.append(runner)
-        if fuse and len(requests) == 2 and (reason := unfusible(requests, args)):
+        if head is not None:
+            with watch_load(head.name) as load:
+                follower = followed(runners[0], head, ks=ks, exact=exact, fuse=fuse and requests[0].ids)
+            planned = plan.models[-1]
+            size = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
+            follower.load = replace(load, layers=1, **size)
+        elif fuse and len(requests) == 2 and (reason := unfusible(requests, args)):
             runners[1].unfused = dict.fromkeys(ks, reason)
         elif fuse and len(requests) == 2:
             models = runners[1].model, runners[0].model
@@ -135,6 +151,22 @@ def open_models(
             warmup_together(runners, requests, rounds_traced=rounds_traced)
         on_failure.pop_all()
     return runners
+
+
+def followed(target: TTModelRunner, head: HeadRequest, *, ks: Sequence[int], exact: bool, fuse: bool) -> EagleFollower:
+    """Let this head follow the target from now on."""
+    model = target.model
+
+    def output_rows() -> Tensor:
+        return model.args.load_state_dict()[model.args.get_state_dict_prefix("", None) + "output.weight"]
+
+    on_mesh = load_head(model, head, output_rows=output_rows, batch=model.args.max_batch_size, exact=exact)
+    width = model.args.dim // model.args.num_devices
+    taps = Taps(model.upstream.ttnn, model.mesh_device, model.transformer, head.spec.layers, width=width)
+    size: dict[str, Any] = {"users": target.max_users, "tokens_per_user": target.max_tokens_per_user}
+    follower = EagleFollower(model, on_mesh, taps, name=head.name, ks=ks, fuse=fuse, **size)
+    target.follow(follower)
+    return follower
 
 
 def unfusible(requests: Sequence[ModelRequest], args: Sequence[Any]) -> str | None:
@@ -155,11 +187,15 @@ def warmup_together(
             runner.compile(request.tokens_per_user, argmax_only=True)
         if request.logits:
             runner.compile(request.tokens_per_user, argmax_only=False)
-    rounds = runners[0].rounds
+    rounds, follower = runners[0].rounds, runners[0].follower
     for fused in rounds.values():
         fused.compile()
+    if follower is not None:
+        follower.compile()
     for runner in runners:
         runner.capture()
+    if follower is not None:
+        follower.capture(drafts=runners[0].enable_trace, rounds=rounds_traced)
     for k, fused in list(rounds.items()) if rounds_traced else ():  # last: after one that does not fit none does
         if reason := fused.capture():
             rounds.pop(k).release()

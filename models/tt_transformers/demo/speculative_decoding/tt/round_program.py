@@ -33,9 +33,15 @@ class RoundStep:
 
 
 def run_round(
-    steps: Sequence[RoundStep], staged: ttnn.Tensor, positions: ttnn.Tensor, output: ttnn.Tensor, *, users: int
+    steps: Sequence[RoundStep],
+    staged: ttnn.Tensor,
+    positions: ttnn.Tensor,
+    output: ttnn.Tensor,
+    *,
+    users: int,
+    verifies: bool = True,
 ) -> None:
-    """K draft steps and the verify, their ids into `output`.
+    """K draft steps and the verify, if there is one, their ids into `output`.
 
     Args:
         steps: K of the draft, each giving one id per user; the target's, which gives K + 1 per user, in its rows'
@@ -44,24 +50,25 @@ def run_round(
             step's rotary indices.
         positions: int32 [K + 1, 32]: each step's, -1 for an idle row.
         output: uint32 [1, 1, 1, users * (2 * K + 1)]: the drafts, step by step, then the verify's ids.
+        verifies: whether the last step is the target's; without it all is one row, K + 1 ids per user less.
     """
     import ttnn
 
     found: list[ttnn.Tensor] = []
-    x = _row(staged, 0, (1, 1, 1, TILE_ROWS))
-    pending = _row(staged, 1, (1, 1, 1, users))
+    x = row_of(staged, 0, (1, 1, 1, TILE_ROWS))
+    pending = row_of(staged, 1, (1, 1, 1, users))
     for index, step in enumerate(steps):
-        if index == len(steps) - 1:  # [K + 1, users] -> [users * (K + 1)]
+        if verifies and index == len(steps) - 1:  # [K + 1, users] -> [users * (K + 1)]
             rows = ttnn.transpose(ttnn.concat([pending, *found], dim=2), 2, 3)
             x = _padded(ttnn.reshape(rows, (1, 1, 1, users * len(steps))))
         elif index > 0:
             x = _padded(found[-1])
-        ids = step.ids(x, _row(positions, index, (step.batch,)), _row(staged, index + 2, (1, step.rotary)))
+        ids = step.ids(x, row_of(positions, index, (step.batch,)), row_of(staged, index + 2, (1, step.rotary)))
         found.append(ttnn.reshape(ids, (1, 1, 1, ids.shape[-1])))
     ttnn.copy(ttnn.concat(found, dim=3), output)
 
 
-def _row(staged: ttnn.Tensor, row: int, shape: tuple[int, ...]) -> ttnn.Tensor:
+def row_of(staged: ttnn.Tensor, row: int, shape: tuple[int, ...]) -> ttnn.Tensor:
     """The beginning of a staged row, in this shape."""
     import ttnn
 

@@ -40,6 +40,11 @@ class RowDecode:
         idle = [[SCRATCH_BLOCK] * model.cache.table_width] * (self.batch - self.live_rows)
         self.page_table = torch.tensor(live + idle, dtype=torch.int32)  # [B, blocks]
 
+    @property
+    def rope(self) -> Any:
+        """Upstream's rotary setup, which says how the rows' positions become indices."""
+        return self.model.transformer.rope_setup
+
     def rows(self, tokens: Tensor, positions: Sequence[int], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The decode's tokens and positions, int64 [B] each: what users' tokens [b, w], first positions (IDLE: none)
         and numbers of tokens that count make of them."""

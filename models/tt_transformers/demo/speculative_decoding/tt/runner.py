@@ -5,6 +5,7 @@
 
 import gc
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import (
     check_prompts,
 )
 from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
+from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import FusedRound
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
@@ -35,8 +37,6 @@ class TTModelRunner:
     Prefills are never traced, and each user is prefilled alone, so that a prompt gives the same logits in any company.
     `model`: what load_model() returned, compiled for users * max_tokens_per_user (the largest T) rows or more;
     `enable_trace`: whether capture() captures."""
-
-    supports_features = False
 
     def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
         args = model.args
@@ -55,6 +55,8 @@ class TTModelRunner:
         self._steps: dict[tuple[int, bool], DecodeStep] = {}  # by (T, argmax_only)
         self.rounds: dict[int, FusedRound] = {}  # by K: those that it takes part in, shared with the other model
         self.unfused: dict[int, str] = {}  # by K: why there is none
+        self.follower: EagleFollower | None = None  # a head that reads its hidden states, which stay on the device
+        self.supports_features = False  # only to be followed, and there is none
         self._prefiller = model.upstream.Generator(
             [model.transformer], [args], model.mesh_device, tokenizer=args.tokenizer
         )
@@ -63,6 +65,10 @@ class TTModelRunner:
         """See ModelRunner. Does nothing where pair.warmup_together() has done it already."""
         self.compile(tokens_per_user, argmax_only=argmax_only)
         self.capture()
+
+    def follow(self, follower: EagleFollower) -> None:
+        """From now on a head follows it, wherever the features that it reads are asked for."""
+        self.follower, self.supports_features = follower, True
 
     def compile(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Run a decode of each T, and a prefill of each padded length, untraced; the cache holds garbage afterwards."""
@@ -85,8 +91,10 @@ class TTModelRunner:
     ) -> Rows:
         """See ModelRunner; what is kept is prefilled again."""
         check_prompts(self, prompts, features)
-        self.turns.owner = None
-        logits = torch.stack([self._prefill_user(user, prompt) for user, prompt in enumerate(prompts)])
+        self.turns.owner, follower = None, self._followed(features)
+        logits = torch.stack([self._prefill_user(user, prompt, follower) for user, prompt in enumerate(prompts)])
+        if self.follower is not None:
+            self.follower.start(prompts if follower else [])
         self._check(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
         return Rows(self._of_vocabulary(logits))
 
@@ -101,9 +109,22 @@ class TTModelRunner:
     ) -> Rows:
         """See ModelRunner."""
         counts = check_forward(self, tokens, positions, lengths, features)
+        if follower := self._followed(features):
+            follower.catch_up(tokens[:, 0].tolist(), positions)
+        elif self.follower is not None:
+            self.follower.step_aside()
         rows = self._decode(tokens, positions, counts, argmax_only)
+        if follower:
+            fed = [row[:count] for row, count in zip(tokens.tolist(), counts, strict=True)]
+            follower.verified(fed, positions, self._step(tokens.shape[1], argmax_only).tokens_per_user)
         self._check(rows, positions, counts)
         return Rows(self._of_vocabulary(rows))
+
+    def _followed(self, features: Sequence[int]) -> EagleFollower | None:
+        """The head, if it is to follow a pass of which these features are asked for."""
+        if features and self.follower and tuple(features) != self.follower.taps.layers:
+            raise BadInput(f"{self.name} has taps at layers {list(self.follower.taps.layers)}, not {list(features)}")
+        return self.follower if features else None
 
     def _decode(self, tokens: Tensor, positions: Sequence[int], counts: Sequence[int], argmax_only: bool) -> Tensor:
         """Ids [B, T] or logits [B, T, N] of the output layer; rows that nobody asked for hold anything."""
@@ -129,7 +150,10 @@ class TTModelRunner:
             model, self.turns.owner = self._model, None
             self.rounds.clear()  # the other model's too: it goes on step by step
             self._steps, self._model, self._prefiller = {}, None, None
+            follower, self.follower = self.follower, None
         try:
+            if follower is not None:
+                follower.release()
             while held:
                 held.pop().release()
         finally:
@@ -164,18 +188,19 @@ class TTModelRunner:
         """Tokens and positions for a decode whose result does not matter."""
         return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
 
-    def _prefill_user(self, user: int, prompt: Sequence[int]) -> Tensor:
+    def _prefill_user(self, user: int, prompt: Sequence[int], follower: EagleFollower | None = None) -> Tensor:
         model = self.model
         padded = model.upstream.get_padded_prefill_len(len(prompt))
-        logits = self._prefiller.prefill_forward_text(
-            torch.tensor([list(prompt)]),
-            page_table=torch.tensor([model.cache.table_row(user, tokens=padded)], dtype=torch.int32),
-            kv_cache=[model.kv_cache],
-            prompt_lens=[len(prompt)],
-            empty_slots=[user],
-            enable_trace=False,
-            warmup_prefill=False,  # upstream's own would capture traces now, and write to blocks in use
-        )
+        with follower.reading(user, prompt) if follower else nullcontext():
+            logits = self._prefiller.prefill_forward_text(
+                torch.tensor([list(prompt)]),
+                page_table=torch.tensor([model.cache.table_row(user, tokens=padded)], dtype=torch.int32),
+                kv_cache=[model.kv_cache],
+                prompt_lens=[len(prompt)],
+                empty_slots=[user],
+                enable_trace=False,
+                warmup_prefill=False,  # upstream's own would capture traces now, and write to blocks in use
+            )
         return logits[0, 0].float()
 
     def _compile_prefill(self) -> None:
@@ -183,7 +208,7 @@ class TTModelRunner:
         each is sliced out by a program of its own, and the hidden states of one prefill serve them all."""
         model, transformer = self.model, self.model.transformer
         for padded in sorted({model.upstream.get_padded_prefill_len(n) for n in range(1, self.max_seq_len + 1)}):
-            self._prefill_user(0, [0] * min(padded, self.max_seq_len))
+            self._prefill_user(0, [0] * min(padded, self.max_seq_len), self.follower)
             if padded > model.args.max_prefill_chunk_size:
                 continue  # prefilled in chunks, of a length that came before
             page_table = torch.tensor([model.cache.table_row(0, tokens=padded)[: padded // BLOCK_SIZE]]).int()
