@@ -9,13 +9,20 @@ from fakes import fixtures
 from fakes.device import FakeMeshDevice
 from fakes.eagle_pairs import HIDDEN, LIMIT, MAX_SEQ_LEN, PROMPTS, on_torch, opening_targets, texts
 
-from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tt import eagle_weights, pair
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.taps import Taps
+
+
+def lookup_first(second):
+    """Drafts from the text wherever there are any, whatever they promise."""
+    return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)
+
 
 checkpoints, ttnn = fixtures.checkpoints, fixtures.ttnn
 
@@ -130,7 +137,7 @@ def test_rounds_of_every_width_in_turn(open_target, script):
 def test_after_prompt_lookup(open_target, users, traced):
     """What was verified without the head is in its cache all the same: it drafts what torch's drafts."""
     target = open_target(users=users, enable_trace=traced)
-    _, (rounds, _), fused = as_in_torch(target, PROMPTS[:users], 3, around=suffix_first)
+    _, (rounds, _), fused = as_in_torch(target, PROMPTS[:users], 3, around=lookup_first)
     assert fused == {True, False} and len({drafted for user in rounds for drafted, _, _ in user}) > 1
 
 

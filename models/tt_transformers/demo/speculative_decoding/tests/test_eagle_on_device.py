@@ -19,13 +19,20 @@ from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import
     head_tensors,
 )
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
-from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
+from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.tests.test_verify_on_device import OTHER, PROMPT, pcc, worst
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_weights import HeadRequest
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import Round
 from models.tt_transformers.demo.speculative_decoding.tt.pair import open_models, pair_requests
+
+
+def lookup_first(second):
+    """Drafts from the text wherever there are any, whatever they promise."""
+    return HybridDrafter(PromptLookupDrafter(min_ngram=2), second)
+
 
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, VOCAB, KEPT = 512, 1024, 8, 2, 64, 1024, 256
 TAPS, VERIFIED, LIMIT = (1, 2, 3), [7, 100, 200, 300], 10
@@ -191,7 +198,7 @@ def test_its_text_is_plain_decodings(mesh_device, deep, head, enable_trace, user
         written, rounds = decoded(target, EagleDrafter(target), prompts)
         assert written == wanted and {r.fused for r in rounds if r.drafted} == {True}
         assert target.follower.rounds[3].captured == enable_trace
-        assert decoded(target, suffix_first(EagleDrafter(target)), prompts)[0] == wanted
+        assert decoded(target, lookup_first(EagleDrafter(target)), prompts)[0] == wanted
 
 
 @pytest.mark.parametrize("row", [-1, -2], ids=["accepted", "tapped"])
