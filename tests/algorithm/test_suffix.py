@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.law import TableRunner, assert_follows, law_of, random_table
+from support.law import SamplingDrafter, TableRunner, assert_follows, law_of, random_table
 from support.rounds import record
 
-from models.tt_transformers.demo.speculative_decoding import acceptance
+from models.tt_transformers.demo.speculative_decoding import acceptance, hybrid
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample, to_probabilities
 from models.tt_transformers.demo.speculative_decoding.auto_lookahead import AutoLookahead
 from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest, Kind
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
+from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import FixedLookahead
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 from models.tt_transformers.demo.speculative_decoding.suffix import Answers, Odds, SuffixDrafter
@@ -299,6 +300,47 @@ class TestLaw:
         monkeypatch.setattr(acceptance, "_accept_sampled", always)
         with pytest.raises(AssertionError):
             assert_follows(self.texts(), self.law())
+
+
+class TestTail:
+    """The text goes on behind a model's draft, in the same round."""
+
+    V, SAMPLING, PROMPT = 6, SamplingParams(temperature=0.8, seed=4), [3, 5, 1, 3, 5]
+    TARGET = staticmethod(random_table(1, 6))
+
+    class Both(FixedLookahead):
+        """Always one token of the model's, and up to two of the text's behind it."""
+
+        def settle(self, kinds):
+            return [kind.otherwise if isinstance(kind, Kind) else kind for kind in kinds]
+
+        def further(self, rooms):
+            return [(min(2, room - 1), 0.0) for room in rooms]
+
+    def texts(self, users=1000):
+        runner = TableRunner(self.TARGET, vocab=self.V, users=users)
+        drafter = HybridDrafter(SuffixDrafter(), SamplingDrafter(random_table(2, self.V, spread=1.0)))
+        generator = SpeculativeGenerator(runner, drafter, lookahead=self.Both(1), sampling=self.SAMPLING)
+        generator.target.max_tokens_per_user = 4
+        return generator.generate([self.PROMPT] * users, max_new_tokens=6)
+
+    def test_each_token_keeps_its_drafters_name(self):
+        results = self.texts(100)
+        assert {source for result in results for source in result.sources} == {"", "sampling", "suffix"}
+        tails = [r for result in results for r in result.rounds if r.tail]
+        assert tails and all(r.source == "sampling" and r.drafted - r.tail == 1 for r in tails)
+        assert any(r.accepted > 1 for r in tails)
+
+    def test_texts_follow_the_targets_law(self):
+        """q is the model's for its own token and one-hot behind it."""
+        assert_follows(Counter(tuple(result.tokens[:3]) for result in self.texts()), TestLaw.law(self))
+
+    def test_a_tail_that_says_to_be_the_models_shows(self, monkeypatch):
+        """Negative control: accepted with the probability of a uniform q."""
+        whole = torch.nn.functional.one_hot
+        monkeypatch.setattr(hybrid.F, "one_hot", lambda ids, classes: torch.full_like(whole(ids, classes), 1) / classes)
+        with pytest.raises(AssertionError):
+            assert_follows(Counter(tuple(result.tokens[:3]) for result in self.texts()), TestLaw.law(self))
 
 
 def answered(drafter, prompt, answer):
