@@ -63,9 +63,10 @@ def run(tree, *command, start=("-m",), path=()):
 
 def test_its_code_is_short(copied):
     """6,500 lines when the layers got their folders, and what came since (fused rounds, the clock of segments,
-    published heads); its device tests are counted apart."""
+    published heads, logits processors and
+    log-probabilities); its device tests are counted apart."""
     product = [path for path in copied.rglob("*.py") if "tests" not in path.parts[len(copied.parts) :]]
-    assert sum(path.read_text("utf-8").count("\n") for path in product) <= 8420
+    assert sum(path.read_text("utf-8").count("\n") for path in product) <= 9080
 
 
 def test_it_is_small(copied):

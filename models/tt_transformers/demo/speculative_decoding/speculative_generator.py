@@ -168,7 +168,8 @@ class SpeculativeGenerator:
                 self.drafter.start(prompts, prefilled.features)
             self.lookahead.start(len(prompts))
             now = batch.clock.now(self.target)
-            return [batch.commit(user, token, "prefill", "", (rows[user], 0), now) for user, token in enumerate(first)]
+            of_row: dict[str, Any] = {"verdicts": rows, "index": 0}
+            return [batch.commit(user, token, "prefill", "", now, **of_row) for user, token in enumerate(first)]
 
     def speculative_decode_step(self, batch: Batch) -> list[TokenEvent]:
         """One round for every user who has not ended: draft, verify, accept, commit."""
