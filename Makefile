@@ -40,6 +40,7 @@ bench: $(VENV)/ready ## what the loop itself costs, as ratios, and speedups by t
 	PYTHONPATH=. $(RUN) tests/benchmarks/loop.py $(ARGS)
 	PYTHONPATH=. $(RUN) tests/benchmarks/temperatures.py
 	PYTHONPATH=. $(RUN) tests/benchmarks/suffix.py
+	PYTHONPATH=. $(RUN) tests/benchmarks/sampled_round.py
 	PYTHONPATH=.:tests $(RUN) tests/benchmarks/fused_round.py
 
 gates: $(VENV)/ready ## acceptance and tokens per round of the embedded pair against what is expected (or ARGS="--update")

@@ -17,7 +17,7 @@ from fuzz.check import one_line, run_case, shrink
 from fuzz.fuzz import fuzz
 from fuzz.world import World
 
-from models.tt_transformers.demo.speculative_decoding import acceptance, speculative_generator
+from models.tt_transformers.demo.speculative_decoding import acceptance, batch
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState
 
 ROOT = Path(__file__).parents[2]
@@ -71,11 +71,9 @@ DEFECTS = {
         SequenceState, "commit", overlook_a_stop_in_a_block(SequenceState.commit)
     ),
     "rounds-counted-wrong": lambda patch: patch.setattr(
-        speculative_generator,
+        batch,
         "RoundRecord",
-        lambda record=speculative_generator.RoundRecord, **fields: record(
-            **{**fields, "accepted": fields["emitted"] - 1}
-        ),
+        lambda record=batch.RoundRecord, **fields: record(**{**fields, "accepted": fields["emitted"] - 1}),
     ),
 }
 

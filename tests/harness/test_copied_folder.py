@@ -66,7 +66,7 @@ def test_its_code_is_short(copied):
     and those on a mesh (920); drafts from the text (560); logits processors, log-probabilities, conversations and
     structured output (1,050). Its device tests are counted apart."""
     product = [path for path in copied.rglob("*.py") if "tests" not in path.parts[len(copied.parts) :]]
-    assert sum(path.read_text("utf-8").count("\n") for path in product) <= 10980
+    assert sum(path.read_text("utf-8").count("\n") for path in product) <= 11010
 
 
 def test_it_is_small(copied):

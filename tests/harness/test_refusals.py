@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -58,6 +59,12 @@ def configure(folder, name="config.json", **settings):
         ("-k", "a whole number from 1 to 31"),
         ("--batch-size", "a whole number of at least 1"),
         ("--max-new-tokens", "a whole number of at least 1"),
+        ("--logprobs", "a whole number from 0 to 100"),
+        ("--repetition-penalty", "a number from 0.01 to 100"),
+        ("--min-p", "a number from 0 to 1"),
+        ("--typical-p", "a number from 1e-06 to 1"),
+        ("--min-new-tokens", "a whole number of at least 0"),
+        ("--no-repeat-ngram-size", "a whole number of at least 0"),
         ("--repeat", "a whole number of at least 1"),
         ("--max-seq-len", "a whole number of at least 2"),
         ("--draft-head-size", "a whole number of at least 1"),
@@ -195,3 +202,28 @@ def test_prompts_that_do_not_fit(target, folder, refused):
 def test_chat_templates_that_fail(content, folder, refused):
     (folder / "chat_template.jinja").write_text(content)
     assert "template" in (error := refused("--target", folder)) or "no tokens" in error
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--logit-bias", "x=1"], "--logit-bias 'x=1' is not an id and what is added.*ID=BIAS"),
+        (["--logit-bias", "4=101"], "from -100 to 100"),
+        (["--logit-bias", "4=nan"], "from -100 to 100"),
+        (["--logit-bias", "4=1", "--logit-bias", "99999=1"], "--logit-bias names token 99999; give one"),
+        (["--suppress-tokens", "1,-2"], "--suppress-tokens '1,-2' is no list of token ids"),
+        (["--suppress-tokens", "1,99999"], "--suppress-tokens names token 99999; give one that the target has, 0 to"),
+        (["--presence-penalty", "2.1"], "--presence-penalty: '2.1' was given.*from -2 to 2"),
+        (["--frequency-penalty", "-3"], "--frequency-penalty: '-3' was given.*from -2 to 2"),
+        (["--min-p", "1.1"], "--min-p: '1.1' was given.*from 0 to 1"),
+        (["--bad-words", " "], "--bad-words was given an empty text"),
+        (["--min-new-tokens", "9", "--max-new-tokens", "8"], "--min-new-tokens 9 is more than --max-new-tokens 8"),
+    ],
+)
+def test_processors_that_cannot_be(refused, arguments, says):
+    assert re.search(says, refused(*arguments))
+
+
+def test_a_generation_config_that_cannot_be_followed(refused, folder):
+    (folder / "generation_config.json").write_text(json.dumps({"repetition_penalty": -1.0}))
+    assert "the generation_config cannot be followed: `penalty` has to be" in refused("--target", folder)

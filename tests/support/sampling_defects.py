@@ -46,7 +46,7 @@ def the_target_instead_of_the_leftover(patch, parts):
     def accept(drafted, q, p, generator):
         for j, token in enumerate(drafted):
             q_token = 1.0 if q is None else float(q[j, token])
-            if float(torch.rand((), generator=generator)) * q_token >= float(p[j, token]):
+            if float(torch.rand((), generator=generator)) * q_token >= float(p[j][token]):
                 return j, acceptance.sample(p[j], generator)
         return len(drafted), acceptance.sample(p[len(drafted)], generator)
 

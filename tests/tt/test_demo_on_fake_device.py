@@ -164,3 +164,19 @@ def test_a_draft_with_another_tokenizer_is_refused_before_loading(demo, monkeypa
     with pytest.raises(FileNotFoundError):  # no result
         demo("-k", "3")
     assert "token id 5 is '5' in the target and 'other' in the draft" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("drafter", ["model", "hybrid"])
+def test_processors_and_logprobs_are_plain_decodings(demo, drafter):
+    """Both arms, and the text without them is another; rounds take separate steps, and say why."""
+    asked = ["-k", "3", "--drafter", drafter, "--logprobs", "2"]
+    without, told = demo(*asked)[1], demo(*asked, "--repetition-penalty", "1.6", "--presence-penalty", "0.5")[1]
+    for record in (without, told):
+        assert record["summary"]["identical"] == 3 and record["summary"]["fused_rounds"] == 0
+        for row in record["prompts"]:
+            assert len(row["logprobs"]) == len(row["tokens"])
+            assert all(one["best"][0] == [token, one["logprob"]] for token, one in zip(row["tokens"], row["logprobs"]))
+    assert [r["tokens"] for r in without["prompts"]] != [r["tokens"] for r in told["prompts"]]
+    assert without["processing"] == {} and told["processing"]["repetition_penalty"] == 1.6
+    assert set(without["summary"]["separate_rounds"]) >= {"logits are wanted, and a round in one go gives ids"}
+    assert any("processed" in reason for reason in told["summary"]["separate_rounds"])

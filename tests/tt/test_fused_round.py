@@ -14,6 +14,7 @@ from models.tt_transformers.demo.speculative_decoding.drafters import DraftReque
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput, ModelFailure
 from models.tt_transformers.demo.speculative_decoding.hybrid import HybridDrafter
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead
+from models.tt_transformers.demo.speculative_decoding.processors import Penalties
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.sequences import StopConditions
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
@@ -165,6 +166,9 @@ def test_why_a_round_took_separate_steps_is_said(open_pair):
     assert reasons(pair, FusedDrafter(pair[1]), unsure) == {
         "drafts are sampled or processed, or end where the draft is unsure"
     }
+    pair = open_pair(num_draft_tokens=3, sampling=True)
+    processed = reasons(pair, FusedDrafter(pair[1]), 3, processors=[Penalties(presence=0.5)])
+    assert processed == {"drafts are sampled or processed, or end where the draft is unsure"}
     pair = open_pair(num_draft_tokens=3, draft_head_token_ids=[1, 2, 3])
     assert reasons(pair, FusedDrafter(pair[1]), 3) >= {"the draft's ids are not the target's"}
 

@@ -61,7 +61,7 @@ class SamplingParams:
         return self.temperature == 0.0
 
 
-Verdicts: TypeAlias = Sequence[Any] | Tensor  # of one user, see accept()
+Verdicts: TypeAlias = Any  # of one user, by index: see accept()
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def accept(
     """
     counts, next_tokens = [], []
     for user, drafted in enumerate(draft_tokens):
-        verdicts: Any = target[user]  # of one kind
+        verdicts = target[user]
         if not active[user]:
             accepted, next_token = 0, 0
         elif isinstance(verdicts[0], Tensor):

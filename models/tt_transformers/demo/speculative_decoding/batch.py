@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of one generation, and the only way in which a round becomes tokens of its sequences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -49,10 +50,11 @@ class Batch:
         """Whether the target's argmax ids say all that is wanted."""
         return self.logprobs is None and all(chooser.by_ids for chooser in self.choosers)
 
-    def commit(self, user: int, token: int, origin: Origin, source: str, row: Any, now_ns: int) -> TokenEvent:
-        """Append one token of a user; `row`: the verdicts that it came from, and its index among them."""
-        verdicts, index = row
-        told = None if self.logprobs is None else verdicts.logprob(index, token, self.logprobs)
+    def commit(
+        self, user: int, token: int, origin: Origin, source: str, now_ns: int, *, verdicts: Sequence[Any], index: int
+    ) -> TokenEvent:
+        """Append one token of a user, who has it from that row of his verdicts."""
+        told = None if self.logprobs is None else verdicts[user].logprob(index, token, self.logprobs)
         self.sequences[user].commit(token, origin, source, now_ns, told)
         return TokenEvent(user, token, origin, source, told)
 
@@ -71,8 +73,8 @@ class Batch:
             standing = [(tokens[j], "accepted", draft.sources[user][j]) for j in range(accepted)]
             emitted, drafted = 0, len(tokens)
             for token, origin, source in [*standing, (acceptance.next_tokens[user], own, "")]:
-                row = acceptance.verdicts[user], emitted
-                events.append(self.commit(user, token, origin, source, row, now_ns))
+                of_row: dict[str, Any] = {"verdicts": acceptance.verdicts, "index": emitted}
+                events.append(self.commit(user, token, origin, source, now_ns, **of_row))
                 emitted += 1
                 if sequence.finished:
                     break

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -151,7 +151,7 @@ class Chooser:
         return UserRows(self, logits, torch.tensor(tokens))
 
 
-class UserRows(Sequence[Any]):
+class UserRows:
     """What a user's rows say: the best ids (greedy), or p. Each is made when it is asked for, so that none is for a
     draft that was rejected before it."""
 
@@ -159,14 +159,7 @@ class UserRows(Sequence[Any]):
         self._chooser, self._logits, self._tokens = chooser, logits, tokens
         self._made: dict[int, Tensor] = {}
 
-    def __len__(self) -> int:
-        return len(self._logits)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Any:
         row = self.processed(index)
         return int(row.argmax()) if self._chooser.sampling.greedy else row
 
@@ -186,7 +179,7 @@ class UserRows(Sequence[Any]):
     def processed(self, index: int) -> Tensor:
         """A row as its chooser has it, float32 [V]; BadInput if nothing is left of it."""
         if index not in self._made:
-            history = self._tokens[: len(self._tokens) - len(self) + 1 + index]
+            history = self._tokens[: len(self._tokens) - len(self._logits) + 1 + index]
             row = self._chooser.row(self._logits[index], history)
             if row is None:
                 what = f"the logits processors leave no token after the first {len(history)}"

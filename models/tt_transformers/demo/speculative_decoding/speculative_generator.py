@@ -172,7 +172,8 @@ class SpeculativeGenerator:
             self.lookahead.start(len(prompts))
             self._last = batch
             now = batch.clock.now(self.target)
-            return [batch.commit(user, token, "prefill", "", (rows[user], 0), now) for user, token in enumerate(first)]
+            of_row: dict[str, Any] = {"verdicts": rows, "index": 0}
+            return [batch.commit(user, token, "prefill", "", now, **of_row) for user, token in enumerate(first)]
 
     def _cached(self, batch: Batch) -> list[int]:
         """Per user how many first tokens of the prompt the caches hold from the last generation, fewer than all."""
