@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 Tenstorrent USA, Inc.
 
 # SPDX-License-Identifier: Apache-2.0
-"""K by the clock on the fake device, whose forwards take what is laid down here: what a draft that fell behind costs."""
+"""K by the clock on the fake device, whose forwards take what is laid down here, for a draft that fell behind."""
 
 import pytest
 from fakes import fixtures
