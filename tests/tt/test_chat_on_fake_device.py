@@ -4,6 +4,7 @@
 """--chat with --backend tt, on the fake device: each turn's answer is plain decoding's, and all is closed again."""
 
 import importlib
+import re
 
 import pytest
 from fakes import fixtures
@@ -33,4 +34,6 @@ def test_every_answer_is_plain_decodings(ttnn, talking, monkeypatch, capsys, opt
     assert talk_to(*talking, SAID, ["--backend", "tt", *options], monkeypatch) == 0
     shown = capsys.readouterr().out
     assert [line.strip() for line in answers(shown)] == [line.strip() for line in by_generate(talking[0], SAID)]
+    kept = [int(count) for count in re.findall(r"(\d+)/\d+ cached", " ".join(shown.split()))]
+    assert kept == [0, 0]  # upstream prefills whole prompts, and the screen does not say otherwise
     assert len(opened) == 1 and not opened[0].open
