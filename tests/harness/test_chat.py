@@ -8,31 +8,23 @@ from __future__ import annotations
 import re
 
 import pytest
-import torch
+from support.conversations import answers, by_generate, save_talking_model, talk_to
 from support.model_folder import save_tiny_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from models.tt_transformers.demo.speculative_decoding.harness.chat import COMMANDS, Conversation
 from models.tt_transformers.demo.speculative_decoding.speculative_demo import main
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
 
-TEMPLATE = "{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] + '<eos>' }}{% endfor %}[assistant]"
-
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    folder = save_tiny_model(tmp_path_factory.mktemp("target"), seed=3)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_talking_model(tmp_path_factory.mktemp("target"), seed=3)
 
 
 @pytest.fixture(scope="module")
-def draft(target, tmp_path_factory):
-    folder = save_tiny_model(tmp_path_factory.mktemp("draft"), seed=4)
-    AutoTokenizer.from_pretrained(target).save_pretrained(folder)
-    return folder
+def draft(tmp_path_factory):
+    return save_talking_model(tmp_path_factory.mktemp("draft"), seed=4)
 
 
 @pytest.fixture
@@ -40,40 +32,11 @@ def talk(target, draft, monkeypatch, capsys):
     """Says these lines (an exception is raised in place of one); returns the status and what the screen shows."""
 
     def run(*lines, options=()):
-        left = iter(lines)
-
-        def said(_):
-            line = next(left, EOFError())
-            if isinstance(line, BaseException):
-                raise line
-            return line
-
-        monkeypatch.setattr("builtins.input", said)
-        models = ["--target", str(target), "--draft", str(draft), "--max-seq-len", "160", "--max-new-tokens", "12"]
-        status = main(["--chat", *models, "-k", "3", *options])
+        status = talk_to(target, draft, lines, [*options], monkeypatch)
         shown = capsys.readouterr()
         return status, shown.out, shown.err
 
     return run
-
-
-def answers(shown: str) -> list[str]:
-    """What stands between the lines of figures."""
-    return re.split(r"\n\([^()]*\d+ tokens, [^()]*cached\)\n", shown.split(COMMANDS, 1)[1].lstrip("\n"))[:-1]
-
-
-def by_generate(target, said: list[str]) -> list[str]:
-    """What transformers' generate answers, the whole conversation anew for each turn."""
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(target), AutoTokenizer.from_pretrained(target)
-    model.generation_config.eos_token_id = 0
-    conversation, found = Conversation(tokenizer), []
-    for text in said:
-        prompt = conversation.ask(text)
-        ids = torch.tensor([prompt])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        conversation.answered(text, prompt, out[0, len(prompt) :].tolist())
-        found.append(conversation.messages[-1]["content"])
-    return found
 
 
 def test_turns_go_on_from_what_is_cached_and_say_what_generate_says(talk, target):

@@ -77,7 +77,7 @@ class TableRunner:
     It remembers every user's tokens by position, as a KV cache does; what lies past a position is never looked at.
     """
 
-    supports_features, load = False, None
+    supports_features, supports_reuse, load = False, False, None
 
     def __init__(
         self, table: Callable[[tuple[int, ...]], Tensor], *, vocab: int, users: int, name: str = "table"

@@ -78,6 +78,7 @@ class ModelRunner(Protocol):
     max_tokens_per_user: int  # the largest T that forward() accepts
     eos_token_ids: frozenset[int]
     supports_features: bool  # whether hidden states may be asked for; how many layers have them: `num_layers`, if told
+    supports_reuse: bool  # whether prefill() leaves out what is `kept`
     turns: Turns  # prefill() sets their `owner` to None
     load: ModelLoad | None  # what opening it cost, if that was measured
 
@@ -94,7 +95,7 @@ class ModelRunner(Protocol):
             features: layers whose hidden states are wanted too, concatenated (0 = embeddings, n = after the n-th layer,
                 the number of layers itself = the final normed state).
             kept: how many first tokens of each prompt are cached already, fewer than all; given, the users are as many
-                as before, and features are of the other tokens only. A runner without features may ignore it.
+                as before, and features are of the other tokens only.
         """
 
     def forward(

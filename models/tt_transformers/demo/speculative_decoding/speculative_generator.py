@@ -178,7 +178,9 @@ class SpeculativeGenerator:
     def _cached(self, batch: Batch) -> list[int]:
         """Per user how many first tokens of the prompt the caches hold from the last generation, fewer than all."""
         last = self._last
-        if not batch.reuse or last is None or any(turns.owner is not last for turns in self._turns):
+        if not batch.reuse or not self.target.supports_reuse:
+            return [0] * len(batch.sequences)
+        if last is None or any(turns.owner is not last for turns in self._turns):
             return [0] * len(batch.sequences)
         if len(last.sequences) != len(batch.sequences):
             return [0] * len(batch.sequences)

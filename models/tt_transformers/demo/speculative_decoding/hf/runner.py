@@ -49,7 +49,7 @@ class TorchModelRunner:
         exact: in bfloat16 on a CPU attend in float64, so that rows are the same in every forward of one width.
     """
 
-    supports_features = True
+    supports_features = supports_reuse = True
 
     def __init__(
         self,

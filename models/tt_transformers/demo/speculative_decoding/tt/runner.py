@@ -38,6 +38,8 @@ class TTModelRunner:
     `model`: what load_model() returned, compiled for users * max_tokens_per_user (the largest T) rows or more;
     `enable_trace`: whether capture() captures."""
 
+    supports_reuse = False
+
     def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
         args = model.args
         self.name: str = args.model_name
@@ -89,7 +91,7 @@ class TTModelRunner:
     def prefill(
         self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = (), kept: Sequence[int] = ()
     ) -> Rows:
-        """See ModelRunner; what is kept is prefilled again."""
+        """See ModelRunner; the whole of every prompt."""
         check_prompts(self, prompts, features)
         self.turns.owner, follower = None, self._followed(features)
         logits = torch.stack([self._prefill_user(user, prompt, follower) for user, prompt in enumerate(prompts)])
