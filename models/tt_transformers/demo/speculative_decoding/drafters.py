@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -44,6 +44,10 @@ class Kind(str):
         kind = super().__new__(cls, name)
         kind.odds, kind.otherwise = tuple(odds), otherwise
         return kind
+
+
+Texts: TypeAlias = Sequence[Sequence[int]]  # of each user, as token ids
+Features: TypeAlias = Sequence[Tensor] | None  # of each user [n, F], the target's hidden states of n tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +131,7 @@ class Drafter(Protocol):
     feature_layers: tuple[int, ...] = ()  # hidden layers of the target that it reads; none for most
     parts: Sequence[Drafter] = ()  # the drafters that it is made of; each remembers for itself
 
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         """Begin a generation, one user per prompt; `prompt_features[b]` is [len_b, F] if feature_layers is not ().
         `kept`: how many first tokens of each prompt are the last generation's, with as many users; what is known of
         them may be kept, and features are of the other tokens only."""
@@ -171,12 +170,7 @@ class ModelDrafter(Drafter):
         self._fed: list[list[int]] = []  # per user: the tokens that the runner has cached, by position
         self._agreed: list[int] = []  # per user: how many of them are known to be the context's
 
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         known = [self._known(prompt) for prompt in prompts]
         if any(kept):
             self._agreed = list(map(min, self._agreed, kept))

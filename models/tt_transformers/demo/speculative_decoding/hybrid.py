@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Kind, of_last
+from models.tt_transformers.demo.speculative_decoding.drafters import (
+    Draft,
+    Drafter,
+    DraftRequest,
+    Features,
+    Kind,
+    Texts,
+    of_last,
+)
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind
 from models.tt_transformers.demo.speculative_decoding.suffix import SuffixDrafter
 
@@ -33,12 +41,7 @@ class HybridDrafter(Drafter):
         self.runner = getattr(second, "runner", None)
         self._others: list[str | None] = []  # per user what kind the second would draft where the first could
 
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         self.first.start(prompts, **of_last(kept))
         self.second.start(prompts, prompt_features, **of_last(kept))
         self._others = [None] * len(prompts)

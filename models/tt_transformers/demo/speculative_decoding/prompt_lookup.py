@@ -6,9 +6,8 @@
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
@@ -35,12 +34,7 @@ class PromptLookupDrafter(Drafter):
         self._follows: list[dict[tuple[int, ...], int]] = []  # per user: n-gram -> the index after its last occurrence
         self._indexed: list[int] = []  # per user: how many tokens of the context are in the index
 
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         """Forget the last generation, but for a user whose text goes on where it was."""
         goes_on = [kept and kept[user] > self._indexed[user] for user in range(len(prompts))]
         self._follows = [self._follows[user] if same else {} for user, same in enumerate(goes_on)]

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
 from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import DraftLayer
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
@@ -68,12 +68,7 @@ class FeatureDrafter(Drafter):
         return cls(FeatureHead(FeatureDraft.load(path), target), name=Path(path).stem)
 
     @torch.inference_mode()
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         """Consume the prompts; the last feature of each waits for the token after it."""
         if prompt_features is None:
             raise ValueError(f"{self.name} reads the target's features: start() needs prompt_features")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from loguru import logger
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
@@ -30,12 +30,7 @@ class EagleDrafter(Drafter):
         self._stood: list[bool] = []  # of the first drafts, whether their first token did
         self.name, self.feature_layers, self.turns = follower.name, follower.taps.layers, Turns()
 
-    def start(
-        self,
-        prompts: Sequence[Sequence[int]],
-        prompt_features: Sequence[Tensor] | None = None,
-        kept: Sequence[int] = (),
-    ) -> None:
+    def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         """Nothing is left to do: the head was prefilled with its target."""
 
     def propose(self, request: DraftRequest) -> Draft:
