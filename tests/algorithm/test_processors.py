@@ -119,7 +119,7 @@ def test_no_trace_of_what_was_rejected(kind):
 def stale(self, logits, tokens):
     """A mistake of others: every row of a round sees what was accepted before it."""
     committed = torch.tensor(tokens[: len(tokens) - len(logits) + 1])
-    rows = UserRows(self, logits, torch.tensor(tokens))
+    rows = UserRows(self, logits, tokens)
     rows.processed = lambda index: self.row(logits[index], committed)
     return rows
 

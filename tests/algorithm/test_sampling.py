@@ -107,7 +107,7 @@ class TestThroughTheGenerator:
     def test_a_mask_on_one_side_only_shows(self, monkeypatch):
         """Negative control: p without the mask."""
         bare = Chooser(SamplingParams(temperature=1.3))
-        monkeypatch.setattr(Chooser, "rows", lambda self, logits, tokens: UserRows(bare, logits, torch.tensor(tokens)))
+        monkeypatch.setattr(Chooser, "rows", lambda self, logits, tokens: UserRows(bare, logits, tokens))
         with pytest.raises(AssertionError):
             self.test_never_outside_the_mask("model", {"top_k": 2})
 

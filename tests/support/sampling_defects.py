@@ -24,7 +24,7 @@ def _target_rows_by(patch, **changed):
 
     def rows(self, logits, tokens):
         other = replace(self, sampling=replace(self.sampling, **changed))
-        return UserRows(other, logits, torch.tensor(tokens))
+        return UserRows(other, logits, tokens)
 
     patch.setattr(Chooser, "rows", rows)
 

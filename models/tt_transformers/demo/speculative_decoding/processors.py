@@ -148,15 +148,16 @@ class Chooser:
 
     def rows(self, logits: Tensor, tokens: Sequence[int]) -> UserRows:
         """Of logits [n, V] after the last token of `tokens` but n - 1, ..., after the last."""
-        return UserRows(self, logits, torch.tensor(tokens))
+        return UserRows(self, logits, tokens)
 
 
 class UserRows:
     """What a user's rows say: the best ids (greedy), or p. Each is made when it is asked for, so that none is for a
     draft that was rejected before it."""
 
-    def __init__(self, chooser: Chooser, logits: Tensor, tokens: Tensor) -> None:
-        self._chooser, self._logits, self._tokens = chooser, logits, tokens
+    def __init__(self, chooser: Chooser, logits: Tensor, tokens: Sequence[int]) -> None:
+        self._chooser, self._logits, self._before = chooser, logits, len(tokens) - len(logits) + 1
+        self._tokens = torch.tensor(tokens if chooser.processors else [], dtype=torch.int64)
         self._made: dict[int, Tensor] = {}
 
     def __getitem__(self, index: int) -> Any:
@@ -179,10 +180,10 @@ class UserRows:
     def processed(self, index: int) -> Tensor:
         """A row as its chooser has it, float32 [V]; BadInput if nothing is left of it."""
         if index not in self._made:
-            history = self._tokens[: len(self._tokens) - len(self._logits) + 1 + index]
-            row = self._chooser.row(self._logits[index], history)
+            length = self._before + index
+            row = self._chooser.row(self._logits[index], self._tokens[:length])
             if row is None:
-                what = f"the logits processors leave no token after the first {len(history)}"
+                what = f"the logits processors leave no token after the first {length}"
                 raise BadInput(f"{what}: every logit is -inf, or one is NaN or inf; loosen them")
             self._made[index] = row
         return self._made[index]
