@@ -147,8 +147,8 @@ class TestSampling:
         assert_follows(self.emitted(target), self.law(target))
 
     def test_a_dishonest_q_shows(self, target, monkeypatch):
-        def claims_another(self, user, row, choose=DraftRequest.choose):
-            token, q = choose(self, user, row)
+        def claims_another(self, user, row, drafted, choose=DraftRequest.choose):
+            token, q = choose(self, user, row, drafted)
             return token, (q + q.flip(0)) / 2
 
         monkeypatch.setattr(DraftRequest, "choose", claims_another)
@@ -191,7 +191,7 @@ class TestChance:
         monkeypatch.setattr(
             DraftRequest,
             "choose",
-            lambda self, user, row: (known.get(tuple(self.contexts[user])), None),
+            lambda self, user, row, drafted: (known.get(tuple(self.contexts[user])), None),
         )
         assert self.run(target, head, monkeypatch) == []
 
