@@ -151,7 +151,9 @@ def test_control_a_verify_that_is_not_the_stock_target(folder, monkeypatch):
     monkeypatch.setattr(
         TTModelRunner,
         "_prefill_user",
-        lambda runner, user, prompt: prefill(runner, user, prompt if isinstance(runner, StockRunner) else prompt[::-1]),
+        lambda runner, user, prompt, *more: prefill(
+            runner, user, prompt if isinstance(runner, StockRunner) else prompt[::-1], *more
+        ),
     )
     record = run_on_device(FakeMeshDevice(), device_case(folder, enable_trace=False))
     with pytest.raises(AssertionError, match="the verify agrees with plain decoding at .* of 57 positions only"):
