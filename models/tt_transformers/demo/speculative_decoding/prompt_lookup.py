@@ -6,7 +6,6 @@
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-
 from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import whole_number
