@@ -34,7 +34,7 @@ OUTPUT_ROWS_RATE = 0.1  # the output rows start right, and learn at this part of
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """The recipe. The unroll grows to `steps` over the first `ramp` of the training: late drafts are taught by states
-    that are worth something, and the first third costs less. After `part` batches the head is measured and saved."""
+    that are worth something, and the beginning costs less. After `part` batches the head is measured and saved."""
 
     epochs: int = 2
     tokens_per_batch: int = 6144

@@ -17,7 +17,7 @@ from support.law import assert_follows, law_of
 from support.tiny import tiny_llama
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, to_probabilities
-from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Doubt, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.hf import feature_drafter
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_checkpoint import fitted_spec
 from models.tt_transformers.demo.speculative_decoding.hf.eagle_head import EagleHead
@@ -169,7 +169,7 @@ class TestChance:
     """A head carries no proof of its target."""
 
     def run(self, target, head, monkeypatch, tried: int = 16) -> list[str]:
-        monkeypatch.setattr(feature_drafter, "TRIED", tried)
+        monkeypatch.setattr(Doubt, "TRIED", tried)
         said: list[str] = []
         sink = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
         runner = TorchModelRunner(target, max_seq_len=96, max_users=len(PROMPTS))

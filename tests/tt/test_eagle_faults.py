@@ -15,10 +15,9 @@ from support.eagle import head_tensors
 from tt.test_eagle import as_in_torch, decoded
 
 from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
-from models.tt_transformers.demo.speculative_decoding.drafters import DraftRequest
+from models.tt_transformers.demo.speculative_decoding.drafters import Doubt, DraftRequest
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.tt import eagle_drafter
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_round import TappedRows
 from models.tt_transformers.demo.speculative_decoding.tt.fused_round import Round
@@ -105,7 +104,7 @@ def test_what_is_refused(open_target):
 
 @pytest.mark.parametrize("tensors, said", [(None, 0), ("random", 1)])
 def test_a_head_at_chance_is_said_once(open_target, monkeypatch, tensors, said):
-    monkeypatch.setattr(eagle_drafter, "TRIED", 20)
+    monkeypatch.setattr(Doubt, "TRIED", 20)
     given = {name.removesuffix(".weight"): tensor for name, tensor in head_tensors(1, draft_vocab=4).items()}
     sizes = {"spec": replace(SPEC, draft_vocab_size=4)} if tensors else {}
     target, lines = open_target(enable_trace=False, head=request(given if tensors else None, **sizes)), []

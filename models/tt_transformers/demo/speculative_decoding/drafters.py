@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
+from loguru import logger
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,9 +64,7 @@ class DraftRequest:
     min_probability: float = 0.0  # a user's draft ends where no token's probability reaches it; 0 never ends it
     vocab_size: int | None = None  # of the target, whose ids alone may be drafted; a draft may be padded differently
     active: Sequence[bool] = ()  # who has not ended
-    kinds: Sequence[
-        str | None
-    ] = ()  # of the drafts that were settled on (Lookahead.settle); (): as Drafter.expect says
+    kinds: Sequence[str | None] = ()  # of the drafts settled on (Lookahead.settle); (): as Drafter.expect says
     # Per user by how many tokens a model's draft may be gone on with from the text, and how likely it must be that
     # they stand if the draft does; (): by none.
     further: Sequence[tuple[int, float]] = ()
@@ -152,6 +151,29 @@ class Drafter(Protocol):
 
     def close(self) -> None:
         """Release what the drafter owns, and with it what it knows of a generation, which is nobody's afterwards."""
+
+
+class Doubt:
+    """Says once if the first drafts of an EAGLE-3 head are no better than chance: most heads carry no proof of their
+    target. One on its own has half its first tokens accepted or more; on another's, or at the wrong layers, only what
+    any text has most of."""
+
+    TRIED, AT_CHANCE = 64, 0.1
+
+    def __init__(self, name: str, layers: Sequence[int]) -> None:
+        self._name, self._layers = name, ",".join(map(str, layers))
+        self._stood: list[bool] = []  # of the first drafts, whether their first token did
+
+    def observe(self, stood: bool) -> None:
+        """Of one more draft."""
+        if len(self._stood) == self.TRIED:
+            return
+        self._stood.append(stood)
+        if len(self._stood) == self.TRIED and sum(self._stood) < self.AT_CHANCE * self.TRIED:
+            seen = f"{self._name} drafts at chance: the target took {sum(self._stood)} of its first {self.TRIED} tokens"
+            logger.warning(
+                f"{seen}; is it this target's head, and does it read layers {self._layers} (--eagle-layers)?"
+            )
 
 
 USUAL_GAP = 2  # what a model that drafts every round is fed first: the pending token, and a last draft that stood

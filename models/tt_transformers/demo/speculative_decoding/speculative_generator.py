@@ -177,12 +177,9 @@ class SpeculativeGenerator:
 
     def _cached(self, batch: Batch) -> list[int]:
         """Per user how many first tokens of the prompt the caches hold from the last generation, fewer than all."""
-        last = self._last
-        if not batch.reuse or not self.target.supports_reuse:
-            return [0] * len(batch.sequences)
-        if last is None or any(turns.owner is not last for turns in self._turns):
-            return [0] * len(batch.sequences)
-        if len(last.sequences) != len(batch.sequences):
+        last, ours = self._last, all(turns.owner is self._last for turns in self._turns)
+        usable = batch.reuse and self.target.supports_reuse and ours
+        if last is None or not usable or len(last.sequences) != len(batch.sequences):
             return [0] * len(batch.sequences)
         counts = []
         for before, now in zip(last.sequences, batch.sequences, strict=True):

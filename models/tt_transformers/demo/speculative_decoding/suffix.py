@@ -111,9 +111,8 @@ class Plan:
 
 class Answers:
     """Past answers, whole ones (but for what their last round emitted, which no drafter is shown), of at most `limit`
-    tokens together. Where there are more, those go first that were
-    neither given nor drafted from for longest, a quarter of the limit at once: building the rest anew takes three
-    tokens' time per token then."""
+    tokens together. Where there are more, those go first that were neither given nor drafted from for longest, a
+    quarter of the limit at once: building the rest anew takes three tokens' time per token then."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.text = limit, SuffixAutomaton()

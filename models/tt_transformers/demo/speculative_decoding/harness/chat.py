@@ -78,8 +78,9 @@ def chat(arguments: argparse.Namespace) -> int:
 
 def chat_options(arguments: argparse.Namespace) -> RunOptions:
     """As checked() makes them; BadInput for what belongs to comparisons, and for a target that is not made for it."""
+    usual = parser()
     for name in OF_COMPARISONS:
-        if getattr(arguments, name) != parser().get_default(name):
+        if getattr(arguments, name) != usual.get_default(name):
             raise BadInput(
                 f"--chat runs no comparison, and --{name.replace('_', '-')} belongs to one; drop one of them"
             )

@@ -18,20 +18,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from loguru import logger
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
+from models.tt_transformers.demo.speculative_decoding.drafters import (
+    Doubt,
+    Draft,
+    Drafter,
+    DraftRequest,
+    Features,
+    Texts,
+)
 from models.tt_transformers.demo.speculative_decoding.hf.draft_layer import DraftLayer
 from models.tt_transformers.demo.speculative_decoding.hf.feature_model import FeatureDraft, FeatureHead
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 
 CACHE_STEP = 512  # a user's cache grows by this many positions
-# A head on its own target has half its first tokens accepted or more; on another's, or at the wrong layers, only what
-# any text has most of.
-TRIED, AT_CHANCE = 64, 0.1
 
 
 @dataclass
@@ -60,7 +63,7 @@ class FeatureDrafter(Drafter):
         self._head = head
         self.name, self.feature_layers, self.turns = name, head.spec.layers, Turns()
         self._users: list[_User] = []
-        self._stood: list[bool] = []  # of the first drafts, whether their first token did
+        self._doubt = Doubt(name, head.spec.layers)
 
     @classmethod
     def from_file(cls, path: Path | str, target: PreTrainedModel) -> FeatureDrafter:
@@ -113,22 +116,14 @@ class FeatureDrafter(Drafter):
             raise ValueError(f"{self.name} reads the target's features: observe() needs them")
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
             user.waiting.append(rows[: accepted + 1])
-            self._judge(user, accepted > 0)
+            if user.drafted and not self._head.proven:
+                self._doubt.observe(accepted > 0)
+            user.drafted = False
 
     def close(self) -> None:
         """Release the caches."""
         with self.turns.lock:
             self._users, self.turns.owner = [], None
-
-    def _judge(self, user: _User, stood: bool) -> None:
-        """Says once if the first drafts of a head that carries no proof of its target are no better than chance."""
-        if user.drafted and len(self._stood) < TRIED:
-            self._stood.append(stood)
-            if len(self._stood) == TRIED and sum(self._stood) < AT_CHANCE * TRIED and not self._head.proven:
-                seen = f"{self.name} drafts at chance: the target took {sum(self._stood)} of its first {TRIED} tokens"
-                layers = ",".join(map(str, self.feature_layers))
-                logger.warning(f"{seen}; is it this target's head, and does it read layers {layers} (--eagle-layers)?")
-        user.drafted = False
 
     def _catch_up(self, user: _User, context: Sequence[int]) -> Tensor:
         """Consume the pairs whose true features wait, the last with the context's last token; its hidden state."""

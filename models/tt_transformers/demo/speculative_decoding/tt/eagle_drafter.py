@@ -5,17 +5,20 @@
 
 from collections.abc import Sequence
 
-from loguru import logger
 from torch import Tensor
 
-from models.tt_transformers.demo.speculative_decoding.drafters import Draft, Drafter, DraftRequest, Features, Texts
+from models.tt_transformers.demo.speculative_decoding.drafters import (
+    Doubt,
+    Draft,
+    Drafter,
+    DraftRequest,
+    Features,
+    Texts,
+)
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.runner import Turns
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
 from models.tt_transformers.demo.speculative_decoding.tt.runner import TTModelRunner
-
-# A head on its own target has half its first tokens accepted or more; on another's only what any text has most of.
-TRIED, AT_CHANCE = 64, 0.1
 
 
 class EagleDrafter(Drafter):
@@ -27,8 +30,8 @@ class EagleDrafter(Drafter):
         self._follower: EagleFollower = follower
         self._target = target
         self._drafted: list[bool] = []  # who has a draft that the target has not judged
-        self._stood: list[bool] = []  # of the first drafts, whether their first token did
         self.name, self.feature_layers, self.turns = follower.name, follower.taps.layers, Turns()
+        self._doubt = Doubt(self.name, self.feature_layers)
 
     def start(self, prompts: Texts, prompt_features: Features = None, kept: Sequence[int] = ()) -> None:
         """Nothing is left to do: the head was prefilled with its target."""
@@ -52,15 +55,11 @@ class EagleDrafter(Drafter):
         return Draft(drafts, [None] * len(drafts), sources, 0, choices if judged else None, apart)
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
-        """See Drafter.observe. Says once if the first drafts are no better than chance: a head carries no proof of its
-        target."""
-        stood = [accepted > 0 for accepted, drafted in zip(accepted_counts, self._drafted) if drafted]
-        self._drafted, before = [], len(self._stood)
-        self._stood += stood if before < TRIED else []
-        if before < TRIED <= len(self._stood) and sum(self._stood) < AT_CHANCE * len(self._stood):
-            seen = f"{self.name} drafts at chance: the target took {sum(self._stood)} of its first {len(self._stood)}"
-            layers = ",".join(map(str, self.feature_layers))
-            logger.warning(f"{seen}; is it this target's head, and does it read layers {layers} (--eagle-layers)?")
+        """See Drafter.observe."""
+        for accepted, drafted in zip(accepted_counts, self._drafted):
+            if drafted:
+                self._doubt.observe(accepted > 0)
+        self._drafted = []
 
     def close(self) -> None:
         """What it uses is the target's, and goes with it."""
