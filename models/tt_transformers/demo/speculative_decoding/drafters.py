@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from loguru import logger
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -154,7 +153,7 @@ class Drafter(Protocol):
 
 
 class Doubt:
-    """Says once if the first drafts of an EAGLE-3 head are no better than chance: most heads carry no proof of their
+    """Tells once if the first drafts of an EAGLE-3 head are no better than chance: most heads carry no proof of their
     target. One on its own has half its first tokens accepted or more; on another's, or at the wrong layers, only what
     any text has most of."""
 
@@ -164,16 +163,15 @@ class Doubt:
         self._name, self._layers = name, ",".join(map(str, layers))
         self._stood: list[bool] = []  # of the first drafts, whether their first token did
 
-    def observe(self, stood: bool) -> None:
-        """Of one more draft."""
+    def observe(self, stood: bool) -> str | None:
+        """Of one more draft; what there is to be said, once."""
         if len(self._stood) == self.TRIED:
-            return
+            return None
         self._stood.append(stood)
-        if len(self._stood) == self.TRIED and sum(self._stood) < self.AT_CHANCE * self.TRIED:
-            seen = f"{self._name} drafts at chance: the target took {sum(self._stood)} of its first {self.TRIED} tokens"
-            logger.warning(
-                f"{seen}; is it this target's head, and does it read layers {self._layers} (--eagle-layers)?"
-            )
+        if len(self._stood) < self.TRIED or sum(self._stood) >= self.AT_CHANCE * self.TRIED:
+            return None
+        seen = f"{self._name} drafts at chance: the target took {sum(self._stood)} of its first {self.TRIED} tokens"
+        return f"{seen}; is it this target's head, and does it read layers {self._layers} (--eagle-layers)?"
 
 
 USUAL_GAP = 2  # what a model that drafts every round is fed first: the pending token, and a last draft that stood

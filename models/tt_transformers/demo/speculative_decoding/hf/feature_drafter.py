@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from loguru import logger
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -116,8 +117,9 @@ class FeatureDrafter(Drafter):
             raise ValueError(f"{self.name} reads the target's features: observe() needs them")
         for user, accepted, rows in zip(self._users, accepted_counts, features, strict=True):
             user.waiting.append(rows[: accepted + 1])
-            if user.drafted and not self._head.proven:
-                self._doubt.observe(accepted > 0)
+            judged = user.drafted and not self._head.proven
+            if judged and (said := self._doubt.observe(accepted > 0)):
+                logger.warning(said)
             user.drafted = False
 
     def close(self) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 
+from loguru import logger
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.drafters import (
@@ -57,8 +58,8 @@ class EagleDrafter(Drafter):
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:
         """See Drafter.observe."""
         for accepted, drafted in zip(accepted_counts, self._drafted):
-            if drafted:
-                self._doubt.observe(accepted > 0)
+            if drafted and (said := self._doubt.observe(accepted > 0)):
+                logger.warning(said)
         self._drafted = []
 
     def close(self) -> None:
