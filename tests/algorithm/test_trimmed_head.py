@@ -71,6 +71,6 @@ def test_only_kept_ids_are_drafted():
     generators = [torch.Generator().manual_seed(0)]
     draft = drafter.propose(DraftRequest(contexts=[[1, 2, 3, 4]], counts=[8], sampling=sampling, generators=generators))
     assert set(draft.tokens[0]) <= set(kept)
-    q = draft.probs[0]
+    q = torch.stack(draft.probs[0])
     torch.testing.assert_close(q.sum(-1), torch.ones(8))
     assert q[:, [t for t in range(VOCAB) if t not in kept]].sum() == 0

@@ -30,11 +30,14 @@ def logits_of_a_model(rows: int) -> torch.Tensor:
     return logits
 
 
-def milliseconds(work: Callable[[], object]) -> str:
-    """Of TIMES: the median (the least; the median of what processors were busy: the machine may be shared)."""
+def milliseconds(work: Callable[[], object], *logits: torch.Tensor) -> str:
+    """Of TIMES: the median (the least; the median of what processors were busy: the machine may be shared). `logits`
+    are written anew before each, as by a forward."""
     work()
     walls, busy = [], []
     for _ in range(TIMES):
+        for rows in logits:
+            rows.copy_(rows.clone())
         begun, cpu = time.perf_counter(), time.process_time()
         work()
         walls.append(time.perf_counter() - begun)
@@ -60,19 +63,19 @@ def main() -> None:
         for penalised, processors in (("", ()), (" + penalties", penalties)):
             chooser = Chooser(sampling, tuple(processors))
 
-            def drafts(chooser: Chooser = chooser) -> tuple[list[int], torch.Tensor]:
+            def drafts(chooser: Chooser = chooser) -> tuple[list[int], list[torch.Tensor]]:
                 q = [chooser.rows(row[None], context).processed(0) for row in draft]
-                return [sample(row, generator) for row in q], torch.stack(q)
+                return [sample(row, generator) for row in q], q
 
-            def judged(drafted: list[int], q: torch.Tensor, chooser: Chooser = chooser) -> object:
+            def judged(drafted: list[int], q: list[torch.Tensor], chooser: Chooser = chooser) -> object:
                 rows = chooser.rows(target, [*context, *drafted])
                 [rows[j] for j in range(K + 1)]  # as where all are accepted
                 return accept([drafted], [rows], active=[True], draft_probs=[q], generators=[generator])
 
             drafted, q = drafts()
-            whole = milliseconds(lambda: judged(*drafts()))  # noqa: B023
-            print(f"{name + penalised:50} drafting {milliseconds(drafts):22} judging ", end="")
-            print(f"{milliseconds(partial(judged, drafted, q)):22} together {whole}")
+            whole = milliseconds(lambda: judged(*drafts()), draft, target)  # noqa: B023
+            print(f"{name + penalised:50} drafting {milliseconds(drafts, draft):22} judging ", end="")
+            print(f"{milliseconds(partial(judged, drafted, q), target):22} together {whole}")
     row, p = target[0] / 0.8, (target[0] / 0.8).softmax(-1)
     alone = {"inverse CDF": lambda: sample(p, generator), "torch.multinomial": lambda: torch.multinomial(p, 1)}
     alone["full sort of a row"] = lambda: row.sort(descending=True, stable=True)

@@ -159,7 +159,7 @@ class TestSampling:
         drafter.start([[5, 6]], [taps(target, [5, 6])])
         generators = [torch.Generator().manual_seed(0)]
         request = DraftRequest(contexts=[[5, 6, 7]], counts=[3], sampling=SAMPLING, generators=generators)
-        q = drafter.propose(request).probs[0]
+        q = torch.stack(drafter.propose(request).probs[0])
         assert q.shape == (3, VOCAB) and torch.allclose(q.sum(-1), torch.ones(3))
         drafted = head_tensors()["d2t"] + torch.arange(DRAFT_VOCAB)
         assert torch.equal(q.nonzero()[:, 1].unique(), drafted)

@@ -17,10 +17,11 @@ from transformers.utils import logging
 from models.tt_transformers.demo.speculative_decoding.errors import ModelUnavailable
 from models.tt_transformers.demo.speculative_decoding.hf import loading
 from models.tt_transformers.demo.speculative_decoding.hf.loading import (
+    generation_config_of,
     known_positions,
     load_model,
     load_tokenizer,
-    settings_of_generate,
+    settings_in_effect,
 )
 
 
@@ -174,11 +175,11 @@ def test_settings_that_are_other_ways_to_decode(folder):
     changing = {"num_beams": 4, "guidance_scale": 1.5, "stop_strings": ["."]}
     idle = {"no_repeat_ngram_size": 2, "repetition_penalty": 1.1, "temperature": 0.6, "max_time": None}
     (folder / "generation_config.json").write_text(json.dumps(changing | idle))
-    assert settings_of_generate(str(folder), load(folder)[0]) == changing
-    assert settings_of_generate(str(folder)) == changing  # what another library loads says nothing of it
+    assert settings_in_effect(load(folder)[0].generation_config) == changing
+    assert settings_in_effect(generation_config_of(str(folder))) == changing  # of what another library loads
 
 
 def test_a_damaged_generation_config_is_not_passed_over(folder):
     (folder / "generation_config.json").write_text('{"eos_token_id": 1,')
     with pytest.raises(ModelUnavailable, match="mend that folder's files"):
-        settings_of_generate(str(folder))
+        generation_config_of(str(folder))

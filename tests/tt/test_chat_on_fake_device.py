@@ -35,5 +35,5 @@ def test_every_answer_is_plain_decodings(ttnn, talking, monkeypatch, capsys, opt
     shown = capsys.readouterr().out
     assert [line.strip() for line in answers(shown)] == [line.strip() for line in by_generate(talking[0], SAID)]
     kept = [int(count) for count in re.findall(r"(\d+)/\d+ cached", " ".join(shown.split()))]
-    assert kept == [0, 0]  # upstream prefills whole prompts, and the screen does not say otherwise
+    assert kept[0] == 0 < kept[1]
     assert len(opened) == 1 and not opened[0].open

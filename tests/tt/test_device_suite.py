@@ -17,7 +17,7 @@ SUITE = "models/tt_transformers/demo/speculative_decoding/tests"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tree, outcome", [("june", "84 passed, 8 skipped"), ("september", "85 passed, 7 skipped")])
+@pytest.mark.parametrize("tree, outcome", [("june", "92 passed, 8 skipped"), ("september", "93 passed, 7 skipped")])
 def test_the_device_suite_passes_on_the_fake(tree, outcome):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     environment.pop("TT_METAL_SLOW_DISPATCH_MODE", None)

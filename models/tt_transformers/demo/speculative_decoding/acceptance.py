@@ -62,6 +62,7 @@ class SamplingParams:
 
 
 Verdicts: TypeAlias = Any  # of one user, by index: see accept()
+Rows: TypeAlias = Sequence[Tensor | None] | Tensor  # of one user, by index
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def accept(
     target: Sequence[Verdicts],
     *,
     active: Sequence[bool],
-    draft_probs: Sequence[Tensor | None],
+    draft_probs: Sequence[Rows | None],
     generators: Sequence[torch.Generator],
 ) -> Acceptance:
     """Judge one round, user by user. Whatever the draft, the emitted tokens follow the target's own law exactly.
@@ -182,7 +183,7 @@ def accept(
         target: per user what the target says after pending, d_1, ..., d_k: at least k+1 argmax ids (greedy), or
             distributions p, float32 [V] on the host (sampling). Those after a rejected draft are not looked at.
         active: users who have not ended; the others are not looked at and draw nothing from their generators.
-        draft_probs: per user the q that its tokens were sampled from, float32 [k, V] on the host; None is one-hot.
+        draft_probs: per user the q that each token was sampled from, float32 [V] on the host; None is one-hot.
         generators: one per user; greedy judging draws nothing.
 
     Returns:
@@ -209,7 +210,7 @@ def _accept_greedy(drafted: Sequence[int], choices: Sequence[int]) -> tuple[int,
 
 
 def _accept_sampled(
-    drafted: Sequence[int], q: Tensor | None, p: Sequence[Tensor] | Tensor, generator: torch.Generator
+    drafted: Sequence[int], draft_probs: Rows | None, p: Sequence[Tensor] | Tensor, generator: torch.Generator
 ) -> tuple[int, int]:
     """Speculative sampling (Leviathan et al. 2023, algorithm 1; Chen et al. 2023, theorem 1).
 
@@ -218,14 +219,15 @@ def _accept_sampled(
     be p's.
     """
     for j, token in enumerate(drafted):
-        q_token = 1.0 if q is None else float(q[j, token])
+        q = draft_probs[j] if draft_probs is not None else None
+        q_token = 1.0 if q is None else float(q[token])
         if float(torch.rand((), dtype=torch.float64, generator=generator)) * q_token < float(p[j][token]):
             continue
         if q is None:  # one-hot q: what is left of p is p without the token
             leftover = p[j].clone()
             leftover[token] = 0.0
         else:
-            leftover = (p[j] - q[j]).clamp_(min=0.0)
+            leftover = (p[j] - q).clamp_(min=0.0)
         # Rounding alone can leave nothing when p and q are equal; then p itself is the right law.
         return j, sample(leftover if float(leftover.sum()) > 0.0 else p[j], generator)
     return len(drafted), sample(p[len(drafted)], generator)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams, sample
+from models.tt_transformers.demo.speculative_decoding.acceptance import Rows, SamplingParams, sample
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.inputs import check_kind
 from models.tt_transformers.demo.speculative_decoding.processors import Chooser
-from models.tt_transformers.demo.speculative_decoding.runner import IDLE, ModelRunner, check_features
+from models.tt_transformers.demo.speculative_decoding.runner import ModelRunner, check_features, feed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,7 +103,7 @@ class Draft:
     """What a drafter proposes in one round, for B users."""
 
     tokens: list[list[int]]  # per user d_1..d_k; k may differ between users, and be 0
-    probs: list[Tensor | None]  # per user the q they were sampled from, float32 [k, V] on the host; None is one-hot
+    probs: list[Rows | None]  # per user the q each was sampled from, float32 [V] on the host; None is one-hot
     sources: list[list[str]] = field(default_factory=list)  # per user the name of the drafter of each token
     catch_up: int = 0  # tokens of rounds without it that a model was fed first: their time is no draft's
     # Of a round in which the target verified in the same go: per user its greedy choices, after the pending token and
@@ -219,8 +219,9 @@ class ModelDrafter(Drafter):
                     probs[user].append(q)
                 if token is None or len(tokens[user]) == request.counts[user]:
                     del gaps[user]
-        stacked = [torch.stack(rows) if rows else None for rows in probs]
-        return Draft(tokens, stacked, [[self.name] * len(drafted) for drafted in tokens], catch_up)
+        return Draft(
+            tokens, [rows or None for rows in probs], [[self.name] * len(drafted) for drafted in tokens], catch_up
+        )
 
     def _missing(self, user: int, context: Sequence[int]) -> list[int]:
         """What of the context is to be fed, its pending token always: for its logits. Forgets what was rejected."""
@@ -233,20 +234,16 @@ class ModelDrafter(Drafter):
         return list(context[agreed:])
 
     def _feed(self, gaps: dict[int, list[int]], users: int, argmax_only: bool) -> dict[int, Tensor]:
-        """Feed each user's gap; returns its last row ([V] logits or an id). Long gaps: in chunks."""
-        rows: dict[int, Tensor] = {}
-        while gaps:
-            width = min(self.runner.max_tokens_per_user, max(map(len, gaps.values())))
-            tokens = torch.zeros((users, width), dtype=torch.int64)
-            positions, lengths = [IDLE] * users, [1] * users
-            for user, gap in gaps.items():
-                positions[user], lengths[user] = len(self._fed[user]), min(width, len(gap))
-                tokens[user, : lengths[user]] = torch.tensor(self._known(gap[:width]))
-            output = self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only).values
-            for user, gap in gaps.items():
-                self._fed[user].extend(gap[:width])
-                rows[user] = output[user, lengths[user] - 1]
-            gaps = {user: gap[width:] for user, gap in gaps.items() if len(gap) > width}
+        """Feed each user's gap; returns its last row ([V] logits or an id)."""
+
+        def forward(tokens: Tensor, positions: list[int], lengths: list[int]) -> Tensor:
+            return self.runner.forward(tokens, positions, lengths=lengths, argmax_only=argmax_only).values
+
+        starts = {user: len(self._fed[user]) for user in gaps}
+        known = {user: self._known(gap) for user, gap in gaps.items()}
+        rows = feed(forward, known, starts, users=users, width=self.runner.max_tokens_per_user)
+        for user, gap in gaps.items():
+            self._fed[user].extend(gap)
         return rows
 
     def close(self) -> None:

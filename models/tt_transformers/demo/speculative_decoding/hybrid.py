@@ -7,9 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.tt_transformers.demo.speculative_decoding.drafters import (
     Draft,
@@ -88,7 +86,7 @@ class HybridDrafter(Drafter):
             draft.sources[user].extend([self.first.name] * len(tail))
             tokens.extend(tail)
             if probs is not None and tail:
-                draft.probs[user] = torch.cat([probs, F.one_hot(torch.tensor(tail), probs.shape[1]).to(probs)])
+                draft.probs[user] = [*probs, *[None] * len(tail)]
         return draft
 
     def observe(self, accepted_counts: Sequence[int], features: Sequence[Tensor] | None) -> None:

@@ -11,12 +11,13 @@ the next call simply names an earlier position and overwrites what was there.
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
@@ -188,6 +189,33 @@ def check_features(runner: ModelRunner, features: Sequence[int]) -> None:
     last = getattr(runner, "num_layers", None)
     if wrong := [layer for layer in wanted if layer < 0 or last is not None and layer > last]:
         raise BadInput(f"{runner.name} has no layer {wrong[0]} to read; its layers are 0 (embeddings) to {last}")
+
+
+def feed(
+    forward: Callable[[Tensor, list[int], list[int]], Tensor],
+    gaps: Mapping[int, Sequence[int]],
+    starts: Mapping[int, int],
+    *,
+    users: int,
+    width: int,
+) -> dict[int, Tensor]:
+    """Run the tokens of each user's gap through a model, from position `starts[user]` on, in passes of `width` at most;
+    returns each user's last row ([V] logits or an id). The other users are idle.
+
+    Args:
+        forward: takes tokens [users, T], first positions and lengths as ModelRunner.forward does; returns rows.
+    """
+    rows: dict[int, Tensor] = {}
+    for begin in range(0, max(map(len, gaps.values()), default=0), width):
+        parts = {user: gap[begin : begin + width] for user, gap in gaps.items() if len(gap) > begin}
+        tokens = torch.zeros((users, max(map(len, parts.values()))), dtype=torch.int64)
+        positions, lengths = [IDLE] * users, [1] * users
+        for user, part in parts.items():
+            positions[user], lengths[user] = starts[user] + begin, len(part)
+            tokens[user, : len(part)] = torch.tensor(part)
+        output = forward(tokens, positions, lengths)
+        rows |= {user: output[user, lengths[user] - 1] for user in parts}
+    return rows
 
 
 class RunClock:

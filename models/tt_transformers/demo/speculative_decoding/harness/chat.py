@@ -62,7 +62,7 @@ def chat(arguments: argparse.Namespace) -> int:
     """Run it until the input ends; returns the exit status."""
     options = chat_options(arguments)
     console = terminal.make_console()
-    with open_bench(options) as bench:
+    with open_bench(options, turns=True) as bench:
         generator, conversation = bench.generator(options), Conversation(bench.tokenizer)
         terminal.show_legend(console)
         console.print(COMMANDS)

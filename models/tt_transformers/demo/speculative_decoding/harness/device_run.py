@@ -14,9 +14,10 @@ from loguru import logger
 from models.tt_transformers.demo.speculative_decoding.harness import terminal
 from models.tt_transformers.demo.speculative_decoding.harness.benchmark_data import judged_figures, save_benchmark_data
 from models.tt_transformers.demo.speculative_decoding.harness.comparison import Arm, Comparison, OnToken, plain_arm
-from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, chosen_with, open_on_mesh
+from models.tt_transformers.demo.speculative_decoding.harness.opening import Bench, open_on_mesh
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 from models.tt_transformers.demo.speculative_decoding.harness.output import checked_output
+from models.tt_transformers.demo.speculative_decoding.harness.processing import chosen_with
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import TokenizedPrompt, tokenized
 from models.tt_transformers.demo.speculative_decoding.harness.record import result_file, run_record, write_json
 from models.tt_transformers.demo.speculative_decoding.harness.segments import BUCKET, Timed

@@ -16,15 +16,13 @@ from models.tt_transformers.demo.speculative_decoding.drafters import Drafter, M
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
 from models.tt_transformers.demo.speculative_decoding.harness.command import say
 from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
-from models.tt_transformers.demo.speculative_decoding.harness.processing import wants_logits as _wants_logits
+from models.tt_transformers.demo.speculative_decoding.harness.processing import chosen_with, named
 from models.tt_transformers.demo.speculative_decoding.harness.prompts import tokenized
 from models.tt_transformers.demo.speculative_decoding.hybrid import suffix_first
-from models.tt_transformers.demo.speculative_decoding.inputs import whole_numbers
 from models.tt_transformers.demo.speculative_decoding.lookahead import AdaptiveLookahead, FixedLookahead, Lookahead
 from models.tt_transformers.demo.speculative_decoding.prompt_lookup import PromptLookupDrafter
 from models.tt_transformers.demo.speculative_decoding.runner import ModelLoad, ModelRunner, watch_load
 from models.tt_transformers.demo.speculative_decoding.speculative_generator import SpeculativeGenerator
-from models.tt_transformers.demo.speculative_decoding.structured import Grammar
 from models.tt_transformers.demo.speculative_decoding.suffix import SuffixDrafter
 from models.tt_transformers.demo.speculative_decoding.trimmed_head import most_frequent_token_ids, token_ids_from_file
 
@@ -96,9 +94,10 @@ def make_lookahead(name: str, num_draft_tokens: int) -> Lookahead:
     return AutoLookahead([*(k for k in AUTO_CHOICES if k < num_draft_tokens), num_draft_tokens])
 
 
-def open_bench(options: RunOptions) -> AbstractContextManager[Bench]:
-    """Load and warm up what the options name; everything is released afterwards, whatever happens."""
-    return open_on_mesh(options) if options.backend == "tt" else open_on_torch(options)
+def open_bench(options: RunOptions, *, turns: bool = False) -> AbstractContextManager[Bench]:
+    """Load and warm up what the options name; everything is released afterwards, whatever happens. `turns`: prompts
+    will go on from what is cached."""
+    return open_on_mesh(options, turns=turns) if options.backend == "tt" else open_on_torch(options)
 
 
 @contextmanager
@@ -151,34 +150,6 @@ def open_on_torch(options: RunOptions) -> Iterator[Bench]:
         yield Bench(target, plain, tokenizer, draft, draft_load, ignored, named(processors), wants_logits)
 
 
-def chosen_with(options: RunOptions, *, model: PreTrainedModel | None = None) -> tuple[list[Any], bool]:
-    """The logits processors of all arms: of the target's generation_config (the loaded model's, or else its file), but
-    for what the options say; and whether they, or sampling, want logits. BadInput if one cannot be."""
-    from models.tt_transformers.demo.speculative_decoding.hf import loading
-    from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
-
-    config = loading.config_of(options.target)
-    asked = options.processing
-    tokenizer = loading.load_tokenizer(options.target) if asked.bad_words or asked.grammar else None
-    given = asked.settings(tokenizer, config.vocab_size)
-    own = loading.generation_config_of(options.target) if model is None else model.generation_config
-    settings = GenerationSettings.of(own, config, **given)
-    processors: list[Any] = [settings, asked.penalties]
-    if asked.grammar and tokenizer is not None:
-        said = own if isinstance(own, dict) else own.to_dict()
-        ends = config.eos_token_id if said.get("eos_token_id") is None else said["eos_token_id"]
-        eos = whole_numbers(ends, "eos_token_id") if ends is not None else []
-        processors += [Grammar(asked.grammar, tokenizer, vocab_size=config.vocab_size, eos_token_ids=eos)]
-    return processors, _wants_logits(processors, options.sampling)
-
-
-def named(processors: Sequence[Any]) -> dict[str, Any]:
-    """chosen_with()'s, as the record names them."""
-    settings, penalties, *grammar = processors
-    penalised = {f"{name}_penalty": value for name, value in asdict(penalties).items() if value}
-    return {**settings.named, **penalised, **({"grammar": grammar[0].source} if grammar else {})}
-
-
 def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int] | None]:
     """The target's tokenizer, and the output ids that a draft model keeps; BadInput for what is wrong
     with models, drafts and prompts, as far as it shows before any weights are loaded."""
@@ -211,13 +182,16 @@ def _looked_into(options: RunOptions) -> tuple[PreTrainedTokenizerBase, list[int
 
 
 @contextmanager
-def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bool = False) -> Iterator[Bench]:
+def open_on_mesh(
+    options: RunOptions, mesh_device: Any = None, *, logits_too: bool = False, turns: bool = False
+) -> Iterator[Bench]:
     """On a Tenstorrent mesh: the given one, which stays open, or the one that MESH_DEVICE names (default N150).
 
     Its plain arm is the pair's own target, one row wide; device_run.py compares with the stock target instead.
 
     Args:
         logits_too: the target gives logits as well as greedy ids.
+        turns: prompts go on from what is cached, where no head reads them.
     """
     from models.tt_transformers.demo.speculative_decoding.tt import mesh
     from models.tt_transformers.demo.speculative_decoding.tt.eagle_drafter import EagleDrafter
@@ -237,6 +211,7 @@ def open_on_mesh(options: RunOptions, mesh_device: Any = None, *, logits_too: bo
         confidence_stop=lookahead.min_probability > 0.0,
         draft_head_token_ids=_head_token_ids(options),
         catch_up=catch_up,
+        turn=TILE_ROWS // options.batch_size if turns and not options.eagle else 0,
     )
     if logits_too or options.logprobs is not None:
         requests[0] = replace(requests[0], logits=True)
@@ -280,9 +255,10 @@ def _head_for_mesh(options: RunOptions, lookahead: Lookahead, wants_logits: bool
 
 def _ignored_settings(options: RunOptions, model: PreTrainedModel | None = None) -> dict[str, Any]:
     """What transformers' generate would do with the target's choices and no arm here does; said once."""
-    from models.tt_transformers.demo.speculative_decoding.hf.loading import settings_of_generate
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
 
-    ignored = settings_of_generate(options.target, model)
+    own = loading.generation_config_of(options.target) if model is None else model.generation_config
+    ignored = loading.settings_in_effect(own)
     if ignored:
         named = ", ".join(f"{name} = {value}" for name, value in ignored.items())
         say("warning", f"the generation_config of {options.target} sets {named}; this is ignored by all arms here")

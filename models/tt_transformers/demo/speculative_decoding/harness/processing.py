@@ -8,18 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.tt_transformers.demo.speculative_decoding.acceptance import SamplingParams
 from models.tt_transformers.demo.speculative_decoding.errors import BadInput
-from models.tt_transformers.demo.speculative_decoding.inputs import json_of
+from models.tt_transformers.demo.speculative_decoding.inputs import json_of, whole_numbers
 from models.tt_transformers.demo.speculative_decoding.processors import Penalties, chooser_of
 from models.tt_transformers.demo.speculative_decoding.sequences import SequenceState, StopConditions
-from models.tt_transformers.demo.speculative_decoding.structured import grammar_source
+from models.tt_transformers.demo.speculative_decoding.structured import Grammar, grammar_source
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from models.tt_transformers.demo.speculative_decoding.harness.options import RunOptions
 
 PLAIN = ("repetition_penalty", "min_p", "typical_p", "min_new_tokens", "no_repeat_ngram_size")  # as transformers' own
 
@@ -104,7 +106,29 @@ def _ids(text: str | None) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def wants_logits(processors: list[Any], sampling: SamplingParams) -> bool:
-    """Whether ids alone do not do. BadInput if a processor cannot be."""
-    stop = StopConditions(max_new_tokens=1, max_seq_len=3, stop_token_ids=[0])
-    return not chooser_of(SequenceState(prompt=[0], stop=stop), sampling, processors).by_ids
+def chosen_with(options: RunOptions, *, model: PreTrainedModel | None = None) -> tuple[list[Any], bool]:
+    """The logits processors of all arms: of the target's generation_config (the loaded model's, or else its file), but
+    for what is asked; and whether they, or sampling, want logits. BadInput if one cannot be."""
+    from models.tt_transformers.demo.speculative_decoding.hf import loading
+    from models.tt_transformers.demo.speculative_decoding.hf.generation_settings import GenerationSettings
+
+    config, asked = loading.config_of(options.target), options.processing
+    tokenizer = loading.load_tokenizer(options.target) if asked.bad_words or asked.grammar else None
+    given = asked.settings(tokenizer, config.vocab_size)
+    own = loading.generation_config_of(options.target) if model is None else model.generation_config
+    settings = GenerationSettings.of(own, config, **given)
+    processors: list[Any] = [settings, asked.penalties]
+    if asked.grammar and tokenizer is not None:
+        said = own if isinstance(own, dict) else own.to_dict()
+        ends = config.eos_token_id if said.get("eos_token_id") is None else said["eos_token_id"]
+        eos = whole_numbers(ends, "eos_token_id") if ends is not None else []
+        processors += [Grammar(asked.grammar, tokenizer, vocab_size=config.vocab_size, eos_token_ids=eos)]
+    begun = SequenceState(prompt=[0], stop=StopConditions(max_seq_len=3, stop_token_ids=[0]))
+    return processors, not chooser_of(begun, options.sampling, processors).by_ids
+
+
+def named(processors: Sequence[Any]) -> dict[str, Any]:
+    """chosen_with()'s, as the record names them."""
+    settings, penalties, *grammar = processors
+    penalised = {f"{name}_penalty": value for name, value in asdict(penalties).items() if value}
+    return {**settings.named, **penalised, **({"grammar": grammar[0].source} if grammar else {})}

@@ -107,7 +107,7 @@ class FeatureDrafter(Drafter):
                     rows.append(q)
             user.drafted = bool(drafted)
             draft.tokens.append(drafted)
-            draft.probs.append(torch.stack(rows) if rows else None)
+            draft.probs.append(rows or None)
             draft.sources.append([self.name] * len(drafted))
         return draft
 

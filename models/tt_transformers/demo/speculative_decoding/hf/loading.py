@@ -95,7 +95,7 @@ def look_into(model_id: str) -> tuple[Any, PreTrainedTokenizerBase]:
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} is {value!r} in its config.json, and must be a whole number from {least} up")
         tokenizer = _tokenizer(source)
-        if (ended := _generation_config(source).get("eos_token_id")) is not None:
+        if (ended := generation_config_of(source).get("eos_token_id")) is not None:
             whole_numbers(ended, f"eos_token_id in its {GENERATION}")
         for path in sorted(Path(source).glob("model*.safetensors")):
             try:
@@ -139,29 +139,15 @@ def known_positions(model_id: str) -> int | None:
     return known if isinstance(known, int) else None
 
 
-def settings_of_generate(model_id: str, model: PreTrainedModel | None = None) -> dict[str, Any]:
-    """Those of a model's generation_config that are in the way of decoding token by token; with the loaded model those
-    of its config too."""
-    if model is not None:
-        return settings_in_effect(model.generation_config)
-    with named_failures(model_id) as source:
-        return settings_in_effect(_generation_config(source))
-
-
 def generation_config_of(model_id: str) -> dict[str, Any]:
-    """What a model's generation_config.json holds, if there is one."""
+    """What a model's generation_config.json holds, if there is one (transformers passes over a damaged one)."""
     with named_failures(model_id) as source:
-        return _generation_config(source)
-
-
-def _generation_config(source: str) -> dict[str, Any]:
-    """What the file holds, if there is one (transformers passes over a damaged one)."""
-    file = os.path.join(source, GENERATION) if os.path.isdir(source) else None
-    found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
-    settings = json_of(found, "its") if isinstance(found, str) and os.path.exists(found) else {}
-    if not isinstance(settings, dict):
-        raise ValueError(f"its {GENERATION} holds no settings by name")
-    return settings
+        file = os.path.join(source, GENERATION) if os.path.isdir(source) else None
+        found = file or huggingface_hub.try_to_load_from_cache(source, GENERATION)
+        settings = json_of(found, "its") if isinstance(found, str) and os.path.exists(found) else {}
+        if not isinstance(settings, dict):
+            raise ValueError(f"its {GENERATION} holds no settings by name")
+        return settings
 
 
 def settings_in_effect(config: Any) -> dict[str, Any]:

@@ -212,6 +212,17 @@ def test_two_users_in_one_verify(mesh_device, checkpoint, how, reference):
             assert worst(rows, reference(runner, prompt + tokens)[len(prompt) :]) >= ALIKE
 
 
+@pytest.mark.parametrize("cached, right", [(PROMPT, True), (PROMPT[::-1], False)], ids=["its-own", "control-another"])
+def test_a_prompt_goes_on_from_what_is_cached(mesh_device, checkpoint, how, reference, cached, right):
+    """47 more tokens in decodes of 32 and 15, across a cache block."""
+    request = ModelRequest(model_id=checkpoint, tokens_per_user=(1,), ids=False, logits=True, turn=32)
+    whole = [*PROMPT, *OTHER, *PROMPT]
+    with opened(mesh_device, how, [request]) as (runner,):
+        runner.prefill([cached])
+        (row,) = runner.prefill([whole], kept=[len(PROMPT)]).values
+        assert (pcc(row, reference(runner, whole)[-1]) >= ALIKE) == right
+
+
 def test_a_trimmed_head_computes_its_rows(mesh_device, checkpoint, how, reference):
     """A third of the output ids, which is no whole number of tiles."""
     kept = list(range(0, 1024, 3))

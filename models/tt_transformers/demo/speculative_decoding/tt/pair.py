@@ -35,6 +35,9 @@ class ModelRequest:
     tokens_per_user: tuple[int, ...]  # values of T: each gets a trace, and a narrower forward uses the next wider one
     ids: bool = True  # forwards that end in argmax ids
     logits: bool = False  # forwards that end in logits (sampling, or a drafter that stops when unsure)
+    turn: int = (
+        0  # tokens of each user that one decode takes of a prompt that goes on from what is cached; 0: none does
+    )
     head_token_ids: Sequence[int] | None = None  # compute only these output ids (a draft's trimmed head); None: all
 
 
@@ -47,22 +50,24 @@ def pair_requests(
     confidence_stop: bool = False,
     draft_head_token_ids: Sequence[int] | None = None,
     catch_up: int = 2,
+    turn: int = 0,
 ) -> list[ModelRequest]:
     """What a target and its draft model, if there is one, will be asked for. `num_draft_tokens`: every K in use, each
     with a verify trace of its own (0: plain decoding); `sampling`: forwards end in logits instead of argmax ids;
     `confidence_stop`: greedy drafts may end early for lack of confidence, so the draft gives logits; `catch_up`: the
-    most tokens that the draft takes in one step, above 2 where rounds may pass without it."""
+    most tokens that the draft takes in one step, above 2 where rounds may pass without it; `turn`: see ModelRequest."""
     if not num_draft_tokens or min(num_draft_tokens) < 0:
         listed = ", ".join(map(str, num_draft_tokens))
         raise BadInput(f"K = {listed}: give one or more numbers of draft tokens, each 0 or larger")
     verified = tuple(sorted({k + 1 for k in num_draft_tokens}))
-    target = ModelRequest(target_id, verified, ids=not sampling, logits=sampling)
+    target = ModelRequest(target_id, verified, ids=not sampling, logits=sampling, turn=turn)
     if draft_id is None:
         return [target]
     logits = sampling or confidence_stop
     # One token per step; two in the step after a fully accepted round, whose last draft was never processed.
     widths = tuple(sorted({1, 2, catch_up}))
-    return [target, ModelRequest(draft_id, widths, ids=not logits, logits=logits, head_token_ids=draft_head_token_ids)]
+    ends: dict[str, Any] = {"ids": not logits, "logits": logits, "head_token_ids": draft_head_token_ids}
+    return [target, ModelRequest(draft_id, widths, turn=turn, **ends)]
 
 
 def open_models(
@@ -92,7 +97,7 @@ def open_models(
         fuse: offer the draft fused rounds of every K, where unfusible() has nothing against it.
         head: an EAGLE-3 head that drafts for the target alone (EagleDrafter).
     """
-    batches = [RowLayout(users, max(request.tokens_per_user)).compiled_batch for request in requests]
+    batches = [RowLayout(users, max(request.turn, *request.tokens_per_user)).compiled_batch for request in requests]
     cache = CacheLayout(users, max_seq_len)
     loading.check_environment(*(request.model_id for request in requests))
     upstream = loading.load_upstream()
@@ -130,7 +135,8 @@ def open_models(
         for request, model_args, trimmed, planned in zip(requests, args, heads, plan.models):
             with watch_load(request.model_id) as load:
                 model = loading.load_model(upstream, mesh_device, model_args, cache, head=trimmed)
-                runner = TTModelRunner(model, max_tokens_per_user=max(request.tokens_per_user), enable_trace=traced)
+                sizes_of = {"max_tokens_per_user": max(request.tokens_per_user), "turn": request.turn}
+                runner = TTModelRunner(model, **sizes_of, enable_trace=traced)
             on_failure.callback(runner.close)
             size: dict[str, Any] = {"weights_mb": planned.weights / 1e6, "device_dram_mb": planned.resident / 1e6}
             runner.load = replace(load, layers=model_args.n_layers, **size)
@@ -187,6 +193,8 @@ def warmup_together(
             runner.compile(request.tokens_per_user, argmax_only=True)
         if request.logits:
             runner.compile(request.tokens_per_user, argmax_only=False)
+        if runner.supports_reuse:
+            runner.compile((request.turn,), argmax_only=False)
     rounds, follower = runners[0].rounds, runners[0].follower
     for fused in rounds.values():
         fused.compile()

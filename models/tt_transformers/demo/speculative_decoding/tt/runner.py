@@ -18,6 +18,7 @@ from models.tt_transformers.demo.speculative_decoding.runner import (
     Turns,
     check_forward,
     check_prompts,
+    feed,
 )
 from models.tt_transformers.demo.speculative_decoding.tt.decode_step import DecodeStep
 from models.tt_transformers.demo.speculative_decoding.tt.eagle_follower import EagleFollower
@@ -25,6 +26,8 @@ from models.tt_transformers.demo.speculative_decoding.tt.fused_round import Fuse
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import TILE_ROWS
 from models.tt_transformers.demo.speculative_decoding.tt.loading import LoadedModel
 from models.tt_transformers.demo.speculative_decoding.tt.memory import BLOCK_SIZE
+
+STEP_AS_PREFILLED = 64  # tokens that are prefilled in about the time of a decode: 43 of 128 for 8B on N150 (published)
 
 
 class TTModelRunner:
@@ -36,16 +39,16 @@ class TTModelRunner:
 
     Prefills are never traced, and each user is prefilled alone, so that a prompt gives the same logits in any company.
     `model`: what load_model() returned, compiled for users * max_tokens_per_user (the largest T) rows or more;
-    `enable_trace`: whether capture() captures."""
+    `turn`: of a prompt that goes on from what is cached, how many tokens of each user one decode takes (0: none goes
+    on); `enable_trace`: whether capture() captures."""
 
-    supports_reuse = False
-
-    def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, enable_trace: bool) -> None:
+    def __init__(self, model: LoadedModel, *, max_tokens_per_user: int, turn: int = 0, enable_trace: bool) -> None:
         args = model.args
         self.name: str = args.model_name
         self.vocab_size: int = model.head.vocab_size if model.head else args.vocab_size
         self.max_users, self.max_seq_len = model.cache.users, model.cache.max_seq_len
-        self.max_tokens_per_user, self.enable_trace = max_tokens_per_user, enable_trace
+        self.max_tokens_per_user, self.turn, self.enable_trace = max_tokens_per_user, turn, enable_trace
+        self.supports_reuse = turn > 0
         self.tokenizer = args.tokenizer
         eos = args.hf_config.eos_token_id
         eos = eos if isinstance(eos, (list, tuple)) else [eos]
@@ -69,8 +72,8 @@ class TTModelRunner:
         self.capture()
 
     def follow(self, follower: EagleFollower) -> None:
-        """From now on a head follows it, wherever the features that it reads are asked for."""
-        self.follower, self.supports_features = follower, True
+        """From now on a head follows it, wherever the features that it reads are asked for. It reads whole prefills."""
+        self.follower, self.supports_features, self.supports_reuse = follower, True, False
 
     def compile(self, tokens_per_user: Sequence[int], *, argmax_only: bool = True) -> None:
         """Run a decode of each T, and a prefill of each padded length, untraced; the cache holds garbage afterwards."""
@@ -91,10 +94,13 @@ class TTModelRunner:
     def prefill(
         self, prompts: Sequence[Sequence[int]], *, features: Sequence[int] = (), kept: Sequence[int] = ()
     ) -> Rows:
-        """See ModelRunner; the whole of every prompt."""
+        """See ModelRunner; what is `kept` is computed again all the same where that takes no longer."""
         check_prompts(self, prompts, features)
         self.turns.owner, follower = None, self._followed(features)
-        logits = torch.stack([self._prefill_user(user, prompt, follower) for user, prompt in enumerate(prompts)])
+        goes_on = {user: count for user, count in enumerate(kept) if self._is_worth_keeping(count, len(prompts[user]))}
+        rows = self._go_on(prompts, goes_on) if goes_on else {}
+        rows |= {u: self._prefill_user(u, prompt, follower) for u, prompt in enumerate(prompts) if u not in rows}
+        logits = torch.stack([rows[user] for user in range(len(prompts))])
         if self.follower is not None:
             self.follower.start(prompts if follower else [])
         self._check(logits[:, None], [len(prompt) - 1 for prompt in prompts], [1] * len(prompts))
@@ -189,6 +195,22 @@ class TTModelRunner:
     def _blank(self, width: int) -> tuple[Tensor, list[int]]:
         """Tokens and positions for a decode whose result does not matter."""
         return torch.zeros((self.max_users, width), dtype=torch.int64), [0] * self.max_users
+
+    def _is_worth_keeping(self, kept: int, size: int) -> bool:
+        """Whether decodes of a prompt's other tokens take less time than a prefill of all."""
+        if not self.supports_reuse or not kept:
+            return False
+        decodes = -(-(size - kept) // self.turn)
+        return decodes * STEP_AS_PREFILLED <= self.model.upstream.get_padded_prefill_len(size)
+
+    def _go_on(self, prompts: Sequence[Sequence[int]], kept: dict[int, int]) -> dict[int, Tensor]:
+        """The last token's logits of prompts whose first tokens are cached, so many of each user's."""
+
+        def forward(tokens: Tensor, positions: list[int], lengths: list[int]) -> Tensor:
+            return self._decode(tokens, positions, lengths, argmax_only=False)
+
+        gaps = {user: prompts[user][count:] for user, count in kept.items()}
+        return feed(forward, gaps, kept, users=len(prompts), width=self.turn)
 
     def _prefill_user(self, user: int, prompt: Sequence[int], follower: EagleFollower | None = None) -> Tensor:
         model = self.model
