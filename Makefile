@@ -24,7 +24,7 @@ demo: $(VENV)/ready ## speculative against plain decoding on ten real prompts; o
 	$(DEMO) $(ARGS)
 
 test: $(VENV)/ready lint ## every test that this machine can run
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
 
 coverage: $(VENV)/ready ## every line and branch of the algorithm's files is run by their tests, or this fails
 	$(RUN) -m coverage run -m pytest --quiet tests/algorithm tests/hf $(UNCOUNTED) $(ARGS)
