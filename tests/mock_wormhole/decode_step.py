@@ -53,7 +53,7 @@ def readable(value: object) -> str | None:
     return None
 
 
-def zeros(
+def blank(
     mesh_device: ttnn.MeshDevice,
     shape: tuple[int, ...],
     dtype: ttnn.DataType = ttnn.bfloat16,
@@ -61,7 +61,7 @@ def zeros(
     layout: ttnn.Layout = ttnn.TILE_LAYOUT,
     memory_config: ttnn.MemoryConfig = ttnn.DRAM_MEMORY_CONFIG,
 ) -> ttnn.Tensor:
-    return ttnn.zeros(shape, dtype=dtype, layout=layout, device=mesh_device, memory_config=memory_config)
+    return ttnn.empty(shape, dtype=dtype, layout=layout, device=mesh_device, memory_config=memory_config)
 
 
 def tensor_parallel(
@@ -109,7 +109,7 @@ def caches(
 ) -> tuple[ttnn.Tensor, ttnn.Tensor]:
     """Keys and values of one layer, [blocks, kv_heads, BLOCK_SIZE, head_dim], declared replicated as upstream's are."""
     shape = (layout.users * BLOCKS_PER_USER, model.kv_heads, BLOCK_SIZE, model.head_dim)
-    return zeros(mesh_device, shape, dtype), zeros(mesh_device, shape, dtype)
+    return blank(mesh_device, shape, dtype), blank(mesh_device, shape, dtype)
 
 
 def decode_heads(

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import ttnn
-from mock_wormhole.decode_step import BLOCKS_PER_USER, integers, page_table, positions, readable, zeros
+from mock_wormhole.decode_step import BLOCKS_PER_USER, blank, integers, page_table, positions, readable
 from mock_wormhole.refusal import refused
 from mock_wormhole.test_kv_write import forbid_host_transfers
 
@@ -45,10 +45,10 @@ class Rope:
     positions: int = 4096
 
     def __post_init__(self):
-        tables = [zeros(self.device, (1, 1, self.positions, HEAD_DIM)) for _ in range(2)]
+        tables = [blank(self.device, (1, 1, self.positions, HEAD_DIM)) for _ in range(2)]
         self.cos_matrix_prefill, self.sin_matrix_prefill = tables
-        self.turns = {"prefill": zeros(self.device, (1, 1, 32, 32))}
-        self.turns["decode"] = zeros(self.device, (1, 1, 32 * self.batch, 32), memory_config=self._sharded(32))
+        self.turns = {"prefill": blank(self.device, (1, 1, 32, 32))}
+        self.turns["decode"] = blank(self.device, (1, 1, 32 * self.batch, 32), memory_config=self._sharded(32))
 
     def _sharded(self, width):
         return ttnn.create_sharded_memory_config(
@@ -76,7 +76,7 @@ class Mocked:
         self.devices = device.get_num_devices()
 
         def matrix(rows, columns):
-            return zeros(device, (1, 1, rows, columns), dtype)
+            return blank(device, (1, 1, rows, columns), dtype)
 
         before = dram(device)
         weights = HeadWeights(
@@ -87,14 +87,14 @@ class Mocked:
             up=matrix(HIDDEN, INNER),
             down=matrix(INNER, HIDDEN),
             output=matrix(HIDDEN, KEPT),
-            **{f"{name}_norm": zeros(device, (1, 1, HIDDEN // 32, 32), **ROWS) for name in NORMS},
-            digits=zeros(device, (KEPT, 32), **ROWS),
-            worth=zeros(device, (32, 32)),
+            **{f"{name}_norm": blank(device, (1, 1, HIDDEN // 32, 32), **ROWS) for name in NORMS},
+            digits=blank(device, (KEPT, 32), **ROWS),
+            worth=blank(device, (32, 32)),
         )
         self.weights_taken = dram(device) - before
         blocks = CacheLayout(layout.users, BLOCKS_PER_USER * 32).num_blocks
-        cache = [zeros(device, (blocks, KV_HEADS, 32, HEAD_DIM), dtype) for _ in range(2)]
-        embedding = zeros(device, (VOCAB, HIDDEN // self.devices), **ROWS)
+        cache = [blank(device, (blocks, KV_HEADS, 32, HEAD_DIM), dtype) for _ in range(2)]
+        embedding = blank(device, (VOCAB, HIDDEN // self.devices), **ROWS)
         self.head = EagleHead(
             lib=ttnn,
             spec=SPEC,
@@ -110,7 +110,7 @@ class Mocked:
             ),
             exact=dtype == ttnn.bfloat16,
         )
-        self.taps = [zeros(device, (1, 1, 32, HIDDEN // self.devices)) for _ in range(TAPS)]
+        self.taps = [blank(device, (1, 1, 32, HIDDEN // self.devices)) for _ in range(TAPS)]
         self.writes, self.table = WritePositions(device, layout), page_table(device, layout)
         self.at, self.index = positions(device, layout), integers(device, [0] * 32, (1, 32), ttnn.uint32)
         self.tokens = integers(device, [0] * 32, (1, 1, 1, 32), ttnn.uint32)
@@ -122,7 +122,7 @@ class Mocked:
         return head.ids(head.picked(hidden, self.index), self.layout.users)
 
     def fill(self, size, start=0):
-        taps = [zeros(self.device, (1, 1, size, HIDDEN // self.devices)) for _ in range(TAPS)]
+        taps = [blank(self.device, (1, 1, size, HIDDEN // self.devices)) for _ in range(TAPS)]
         blocks = size // 32
         table = integers(self.device, [index % BLOCKS_PER_USER for index in range(blocks)], (1, blocks))
         chunk = SimpleNamespace(taps=taps, start=start, page_table=table, row=0)
@@ -174,6 +174,6 @@ def test_the_memory_plan_is_what_is_allocated(device):
 def test_refuses_taps_of_another_width(device):
     """Negative control."""
     one = Mocked(device, RowLayout(1, 4))
-    one.taps[0] = zeros(device, (1, 1, 32, HIDDEN // one.devices - 32))
+    one.taps[0] = blank(device, (1, 1, 32, HIDDEN // one.devices - 32))
     with refused(""):
         one.catch_up()

@@ -5,7 +5,7 @@
 
 import pytest
 import ttnn
-from mock_wormhole.decode_step import LAYOUTS, LLAMAS, readable, tensor_parallel, zeros
+from mock_wormhole.decode_step import LAYOUTS, LLAMAS, blank, readable, tensor_parallel
 from mock_wormhole.refusal import refused
 
 from models.tt_transformers.demo.speculative_decoding.tt.kv_write import RowLayout
@@ -82,7 +82,7 @@ class TestRefuses:
 
     def test_argmax_of_block_floats(self, device):
         with refused("BFLOAT8_B"):
-            ttnn.argmax(zeros(device, (1, 1, 32, VOCAB), ttnn.bfloat8_b), dim=-1)
+            ttnn.argmax(blank(device, (1, 1, 32, VOCAB), ttnn.bfloat8_b), dim=-1)
 
     def test_argmax_over_a_dimension_that_is_not_there(self, logits):
         with refused("out of range"):
@@ -92,6 +92,6 @@ class TestRefuses:
         sharded = ttnn.create_sharded_memory_config(
             (1, 1, 32, 64), core_grid=ttnn.CoreGrid(y=1, x=1), strategy=ttnn.ShardStrategy.HEIGHT
         )
-        rows = zeros(device, (1, 1, 32, 64), layout=ttnn.ROW_MAJOR_LAYOUT, memory_config=sharded)
+        rows = blank(device, (1, 1, 32, 64), layout=ttnn.ROW_MAJOR_LAYOUT, memory_config=sharded)
         with refused("INTERLEAVED"):
             ttnn.argmax(rows, dim=-1)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import ttnn
-from mock_wormhole.decode_step import LLAMAS, caches, decode_heads, integers, page_table, readable, zeros
+from mock_wormhole.decode_step import LLAMAS, blank, caches, decode_heads, integers, page_table, readable
 from mock_wormhole.refusal import refused
 from mock_wormhole.test_attention import attend
 from mock_wormhole.test_kv_write import forbid_host_transfers
@@ -114,7 +114,7 @@ class Decode:
 
     def __init__(self, device, model, layout):
         model = model.per_device(device)
-        self.embedding = zeros(device, (1, 1, VOCAB, model.hidden), layout=ttnn.ROW_MAJOR_LAYOUT)
+        self.embedding = blank(device, (1, 1, VOCAB, model.hidden), layout=ttnn.ROW_MAJOR_LAYOUT)
         self.keys, self.values = caches(device, model, layout, ttnn.bfloat8_b)
         self.pages, self.write = page_table(device, layout), WritePositions(device, layout)
         self.new_heads = partial(decode_heads, device, model, layout, fused=True)
