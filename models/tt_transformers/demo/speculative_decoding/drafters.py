@@ -219,9 +219,8 @@ class ModelDrafter(Drafter):
                     probs[user].append(q)
                 if token is None or len(tokens[user]) == request.counts[user]:
                     del gaps[user]
-        return Draft(
-            tokens, [rows or None for rows in probs], [[self.name] * len(drafted) for drafted in tokens], catch_up
-        )
+        sources = [[self.name] * len(drafted) for drafted in tokens]
+        return Draft(tokens, [rows or None for rows in probs], sources, catch_up)
 
     def _missing(self, user: int, context: Sequence[int]) -> list[int]:
         """What of the context is to be fed, its pending token always: for its logits. Forgets what was rejected."""

@@ -35,9 +35,7 @@ class ModelRequest:
     tokens_per_user: tuple[int, ...]  # values of T: each gets a trace, and a narrower forward uses the next wider one
     ids: bool = True  # forwards that end in argmax ids
     logits: bool = False  # forwards that end in logits (sampling, or a drafter that stops when unsure)
-    turn: int = (
-        0  # tokens of each user that one decode takes of a prompt that goes on from what is cached; 0: none does
-    )
+    turn: int = 0  # of a prompt that goes on from what is cached, tokens of each user in one decode; 0: none goes on
     head_token_ids: Sequence[int] | None = None  # compute only these output ids (a draft's trimmed head); None: all
 
 
